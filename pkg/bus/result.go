@@ -1,0 +1,98 @@
+package bus
+
+import (
+	"context"
+	"errors"
+
+	"understudy/pkg/dispatch"
+	"understudy/pkg/wire"
+)
+
+// Record writes a request's terminal state: the first one wins. It returns the
+// result that stands, and whether it is this one. The result of a replay takes
+// the place of a failure with a lower replay number, and of nothing else.
+func (b *Bus) Record(ctx context.Context, d wire.Durability, r wire.Result) (stands wire.Result, won bool, err error) {
+	bucket := wire.ResultsBucket(d)
+	_, err = b.put(ctx, bucket, r.ID, 0, r)
+	for errors.Is(err, ErrConflict) {
+		var existing Entry[wire.Result]
+		existing, err = get[wire.Result](ctx, b, bucket, r.ID)
+		if errors.Is(err, ErrNotFound) { // it aged out in between
+			_, err = b.put(ctx, bucket, r.ID, 0, r)
+			continue
+		}
+		if err != nil {
+			return r, false, err
+		}
+		if Final(existing.Value, r.Replay) {
+			return existing.Value, false, nil
+		}
+		_, err = b.put(ctx, bucket, r.ID, existing.Revision, r)
+	}
+	return r, err == nil, err
+}
+
+// Final says whether a recorded result also ends the request's given replay.
+func Final(r wire.Result, replay int64) bool {
+	return r.Status != dispatch.StatusFailed || r.Replay >= replay
+}
+
+// Result reads a recorded result; ErrNotFound while the request has none.
+func (b *Bus) Result(ctx context.Context, d wire.Durability, id string) (wire.Result, error) {
+	e, err := get[wire.Result](ctx, b, wire.ResultsBucket(d), id)
+	return e.Value, err
+}
+
+// FindResult looks for a result in the buckets of every durability class in use.
+func (b *Bus) FindResult(ctx context.Context, id string) (wire.Result, error) {
+	for _, d := range []wire.Durability{wire.DurabilityStrict, wire.DurabilityFast, wire.DurabilityMemory} {
+		r, err := b.Result(ctx, d, id)
+		if err == nil || !(errors.Is(err, ErrNotFound) || errors.Is(err, errNoBucket)) {
+			return r, err
+		}
+	}
+	return wire.Result{}, ErrNotFound
+}
+
+// Acceptance notes where a request went that somebody will ask for by id.
+type Acceptance struct {
+	Route    string `json:"route"`
+	Stream   string `json:"stream"`
+	Sequence uint64 `json:"sequence"`
+}
+
+// NoteAcceptance remembers where a request went.
+func (b *Bus) NoteAcceptance(ctx context.Context, id string, a Acceptance) error {
+	return b.set(ctx, wire.BucketAccepted, id, a)
+}
+
+// Acceptance returns where a request went; ErrNotFound when nobody noted it.
+func (b *Bus) Acceptance(ctx context.Context, id string) (Acceptance, error) {
+	e, err := get[Acceptance](ctx, b, wire.BucketAccepted, id)
+	return e.Value, err
+}
+
+// Suspect is a request that was delivered again although nobody settled it:
+// perhaps it crashes whoever handles it.
+type Suspect struct {
+	Starts []wire.Attempt `json:"starts"`
+}
+
+// Suspect reads the starts of a suspect; none when there were none.
+func (b *Bus) Suspect(ctx context.Context, id string) (Suspect, error) {
+	e, err := get[Suspect](ctx, b, wire.BucketSuspects, id)
+	if errors.Is(err, ErrNotFound) {
+		return Suspect{}, nil
+	}
+	return e.Value, err
+}
+
+// NoteSuspect records that a suspect is about to be handled.
+func (b *Bus) NoteSuspect(ctx context.Context, id string, s Suspect) error {
+	return b.set(ctx, wire.BucketSuspects, id, s)
+}
+
+// ClearSuspect forgets a suspect that was settled.
+func (b *Bus) ClearSuspect(ctx context.Context, id string) error {
+	return remove(ctx, b, wire.BucketSuspects, id)
+}
