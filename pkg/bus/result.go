@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"understudy/pkg/dispatch"
 	"understudy/pkg/wire"
@@ -95,4 +96,35 @@ func (b *Bus) NoteSuspect(ctx context.Context, id string, s Suspect) error {
 // ClearSuspect forgets a suspect that was settled.
 func (b *Bus) ClearSuspect(ctx context.Context, id string) error {
 	return remove(ctx, b, wire.BucketSuspects, id)
+}
+
+// AwaitResult waits for a request's result. It watches the bucket, so it costs
+// a consumer at the broker: it is meant for tools and tests.
+func (b *Bus) AwaitResult(ctx context.Context, d wire.Durability, id string) (wire.Result, error) {
+	kv, err := b.bucket(ctx, wire.ResultsBucket(d))
+	if err != nil {
+		return wire.Result{}, err
+	}
+	w, err := kv.Watch(ctx, id)
+	if err != nil {
+		return wire.Result{}, fmt.Errorf("watch result %s: %w", id, err)
+	}
+	defer func() { _ = w.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return wire.Result{}, fmt.Errorf("wait for result %s: %w", id, ctx.Err())
+		case raw, open := <-w.Updates():
+			if !open {
+				return wire.Result{}, fmt.Errorf("watch result %s: ended", id)
+			}
+			if raw == nil {
+				continue
+			}
+			e, err := decodeEntry[wire.Result](wire.ResultsBucket(d), raw)
+			if err != nil || !e.Deleted {
+				return e.Value, err
+			}
+		}
+	}
 }

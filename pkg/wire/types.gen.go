@@ -209,6 +209,8 @@ type Health struct {
 	State HealthState `json:"state"`
 	// Why the state is not ready.
 	Reason string `json:"reason,omitzero"`
+	// When a paused or open state is expected to end.
+	Until time.Time `json:"until,omitzero"`
 	// True when its answers are degraded: it asks no model.
 	Local   bool    `json:"local,omitzero"`
 	Breaker Breaker `json:"breaker,omitzero"`
@@ -304,7 +306,7 @@ type Route struct {
 	Durability Durability `json:"durability,omitzero"`
 	// The most that the queue holds, in bytes; beyond it publishers are refused. Default 1 GiB.
 	MaxBytes int64 `json:"max_bytes,omitzero"`
-	// The most provider calls for one request. Default 6.
+	// The most provider calls for one request. Default 10.
 	MaxAttempts int64 `json:"max_attempts,omitzero"`
 	// How long a silent worker keeps a request. Default 15s.
 	AckWait Duration `json:"ack_wait,omitzero"`

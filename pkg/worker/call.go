@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
+
+	"understudy/pkg/dispatch"
+	"understudy/pkg/wire"
+)
+
+// Retries of one worker at one request.
+const (
+	backoffFirst  = 500 * time.Millisecond
+	backoffMax    = 5 * time.Second
+	backoffJitter = 0.2
+	// retryAfterMost is the longest Retry-After that is waited out with a
+	// request in hand; a longer one sends it on.
+	retryAfterMost = 5 * time.Second
+)
+
+// call tries the provider until it answers, or until this worker has had its
+// turn, and decides what follows.
+func (w *Worker) call(j *job) outcome {
+	answer, err := failsafe.With(w.retries(j)).WithContext(j.ctx).Get(func() (*dispatch.Answer, error) { return w.attempt(j) })
+	if err == nil {
+		return outcome{verb: answered, answer: answer}
+	}
+	if cause := context.Cause(j.ctx); cause != nil {
+		return w.interrupted(cause)
+	}
+	return w.afterFailure(j, dispatch.AsError(err))
+}
+
+// retries is the policy for trying the same worker again: transient failures
+// after a growing pause, throttled ones when the provider said when, nothing
+// once output went out, and never beyond the request's budget of calls.
+func (w *Worker) retries(j *job) failsafe.Policy[*dispatch.Answer] {
+	limit := int64(defaultRetries)
+	if w.cfg.Settings.Retries != nil {
+		limit = *w.cfg.Settings.Retries
+	}
+	limit = min(limit, int64(j.maxAttempts()-j.calls()-1))
+	return retrypolicy.NewBuilder[*dispatch.Answer]().
+		WithMaxRetries(int(limit)).
+		ReturnLastFailure().
+		HandleIf(func(_ *dispatch.Answer, err error) bool { return err != nil && w.tryAgain(j, dispatch.AsError(err)) }).
+		WithBackoff(backoffFirst, backoffMax).
+		WithJitterFactor(backoffJitter).
+		WithDelayFunc(func(e failsafe.ExecutionAttempt[*dispatch.Answer]) time.Duration {
+			if wait := dispatch.AsError(e.LastError()).RetryAfter; wait > 0 {
+				return wait
+			}
+			return -1 // the backoff
+		}).
+		Build()
+}
+
+func (w *Worker) tryAgain(j *job, e *dispatch.Error) bool {
+	if j.emitted || !w.mayGoOn() {
+		return false
+	}
+	switch e.Kind.Rule().Again {
+	case dispatch.WithBackoff:
+		return e.RetryAfter <= retryAfterMost && time.Until(j.req.Deadline) > e.RetryAfter
+	case dispatch.AfterWaiting:
+		return e.RetryAfter > 0 && e.RetryAfter <= retryAfterMost && time.Until(j.req.Deadline) > 2*e.RetryAfter
+	}
+	return false
+}
+
+// mayGoOn says whether requests in hand may still call the provider: not while
+// the breaker is open.
+func (w *Worker) mayGoOn() bool { return w.breaker.status().state != wire.HealthStateOpen }
+
+// attempt calls the provider once and keeps the history.
+func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
+	if !w.mayGoOn() {
+		return nil, dispatch.Errorf(dispatch.Unavailable, "worker %s stopped calling its provider: %s", w.cfg.Name, w.breaker.status().reason)
+	}
+	ctx, stop := context.WithCancelCause(j.ctx)
+	defer stop(nil)
+	vigil := w.keepVigil(stop)
+	defer vigil.end()
+
+	started := time.Now()
+	answer, err := w.ask(ctx, j, vigil)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+	}
+	a := wire.Attempt{Worker: w.cfg.Name, Instance: w.cfg.Instance, StartedAt: started.UTC(), DurationMS: time.Since(started).Milliseconds()}
+	if first := vigil.firstToken(); !first.IsZero() {
+		a.FirstTokenMS = max(first.Sub(started).Milliseconds(), 1)
+	}
+	w.judge(&a, answer, err)
+	if errors.Is(err, errGiveBack) {
+		return nil, err
+	}
+	j.attempts = append(j.attempts, a)
+	w.metrics.attempt(w.cfg.Name, a)
+	return answer, err
+}
+
+// judge completes the attempt's record and tells the breaker.
+func (w *Worker) judge(a *wire.Attempt, answer *dispatch.Answer, err error) {
+	if err == nil {
+		a.Model = answer.Model
+		w.breaker.success(a.FirstTokenMS > w.cfg.Settings.SlowAfter.Or(defaultSlowAfter).Milliseconds())
+		return
+	}
+	e := dispatch.AsError(err)
+	a.Kind, a.Status, a.Code, a.Message = e.Kind, int64(e.Status), e.Code, e.Error()
+	w.breaker.failure(e)
+}
+
+// ask calls the provider; a panic in it is a failure of this request only.
+func (w *Worker) ask(ctx context.Context, j *job, vigil *vigil) (answer *dispatch.Answer, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.log.Error().Str("request", j.req.ID).Str("stack", string(debug.Stack())).Msg(fmt.Sprint("provider panicked: ", p))
+			err = dispatch.Errorf(dispatch.Crashed, "worker %s panicked: %v", w.cfg.Name, p)
+		}
+	}()
+	return w.provider.Answer(ctx, j.req, func(c dispatch.Chunk) {
+		vigil.token()
+		if j.req.Stream {
+			w.forward(j, c)
+		}
+	})
+}
+
+// forward passes a chunk on to whoever listens.
+func (w *Worker) forward(j *job, c dispatch.Chunk) {
+	if err := w.bus.Send(j.streamTo, w.chunkHeader(j), c.Data); err != nil {
+		w.log.Debug().Err(err).Str("request", j.req.ID).Msg("chunk not sent")
+	}
+	j.chunks++
+	j.emitted = j.emitted || c.Output
+}

@@ -1,0 +1,81 @@
+package worker
+
+import (
+	"context"
+	"errors"
+
+	"understudy/pkg/bus"
+	"understudy/pkg/chat"
+	"understudy/pkg/dispatch"
+	"understudy/pkg/wire"
+)
+
+// handle takes one request from delivery to settlement.
+func (w *Worker) handle(j *job) {
+	out, done := w.guard(j)
+	if !done {
+		out = w.call(j)
+	}
+	if err := w.settle(j, out); err != nil {
+		// Nothing is lost: the request is delivered again after the ack wait.
+		w.log.Error().Err(err).Str("request", j.req.ID).Str("route", j.req.Route).Msg("request not settled, it will be delivered again")
+	}
+	if j.isolated {
+		<-w.alone
+	}
+}
+
+// guard decides what needs no provider: requests that have ended, that came
+// too late, that are broken, or that crash whoever handles them.
+func (w *Worker) guard(j *job) (outcome, bool) {
+	if known, err := w.bus.Result(j.ctx, j.route.Durability, j.req.ID); err == nil {
+		if bus.Final(known, j.replay) {
+			return outcome{verb: resend, known: known}, true
+		}
+	} else if !errors.Is(err, bus.ErrNotFound) && j.ctx.Err() == nil {
+		w.log.Warn().Err(err).Str("request", j.req.ID).Msg("recorded result not read")
+	}
+	if j.invalid != nil {
+		return failure(j.invalid), true
+	}
+	if j.delivery.Deliveries > 1 {
+		if out, done := w.guardSuspect(j); done {
+			return out, true
+		}
+	}
+	if err := context.Cause(j.ctx); err != nil {
+		return w.interrupted(err), true
+	}
+	if err := chat.Check(j.req.Body); err != nil {
+		return failure(dispatch.AsError(err)), true
+	}
+	if calls := j.calls(); calls >= j.maxAttempts() {
+		return failure(w.decisive(j, dispatch.Errorf(dispatch.Transient, "%d provider calls were made, the most the route allows", calls))), true
+	}
+	if w.cfg.Local && j.req.Degrade == dispatch.DegradeNever {
+		return outcome{verb: park}, true
+	}
+	if !w.breaker.ready() {
+		return w.unavailable(j), true
+	}
+	return outcome{}, false
+}
+
+// unavailable passes on a request that reached a worker which has just stopped
+// pulling. While shutting down it goes back to its lane, where a replica of
+// this worker may take it.
+func (w *Worker) unavailable(j *job) outcome {
+	status := w.breaker.status()
+	if status.state == wire.HealthStateDraining {
+		return outcome{verb: giveBack}
+	}
+	return w.afterFailure(j, dispatch.Errorf(dispatch.Unavailable, "worker %s is %s: %s", w.cfg.Name, status.state, status.reason))
+}
+
+// interrupted turns the reason a request's context ended into its outcome.
+func (w *Worker) interrupted(cause error) outcome {
+	if errors.Is(cause, errGiveBack) {
+		return outcome{verb: giveBack}
+	}
+	return failure(dispatch.AsError(cause))
+}

@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"slices"
+	"time"
+
+	"understudy/pkg/dispatch"
+	"understudy/pkg/wire"
+)
+
+// verb is what becomes of a request in hand.
+type verb string
+
+const (
+	answered   verb = "answered"
+	failed     verb = "failed"
+	expired    verb = "expired"
+	cancelled  verb = "cancelled"
+	handoff    verb = "handoff"
+	park       verb = "parked"
+	retryLater verb = "retry_later"
+	giveBack   verb = "given_back"
+	resend     verb = "known" // it ended before: tell again, and done
+)
+
+// outcome is what was decided about a request; settle carries it out.
+type outcome struct {
+	verb   verb
+	answer *dispatch.Answer
+	err    *dispatch.Error
+	to     string        // handoff: the next worker
+	tried  []string      // handoff: who had their turn
+	after  time.Duration // retryLater
+	known  wire.Result
+}
+
+// failure is the end of a request that can succeed nowhere, or whose time is
+// up, or that was taken back.
+func failure(e *dispatch.Error) outcome {
+	switch e.Kind.Rule().Next {
+	case dispatch.Expire:
+		return outcome{verb: expired, err: e}
+	case dispatch.Cancel:
+		return outcome{verb: cancelled, err: e}
+	}
+	return outcome{verb: failed, err: e}
+}
+
+// afterFailure decides where a request goes that this worker will not try
+// again: to the next worker, to the parked lane, to a later pass of the chain,
+// or to its end.
+func (w *Worker) afterFailure(j *job, e *dispatch.Error) outcome {
+	rule := e.Kind.Rule()
+	if rule.Next != dispatch.Handoff || j.emitted {
+		return failure(e)
+	}
+	tried := append(slices.Clone(j.tried), w.cfg.Name)
+	modelsOnly := j.req.Degrade == dispatch.DegradeNever || e.Kind == dispatch.ContextLength
+	if next, ok := w.table.next(j.req.Route, tried, modelsOnly); ok {
+		return outcome{verb: handoff, to: next, tried: tried}
+	}
+	last := w.decisive(j, e)
+	if e.Kind == dispatch.ContextLength || j.calls() >= j.maxAttempts() {
+		return failure(last)
+	}
+	if j.req.Degrade == dispatch.DegradeNever {
+		return outcome{verb: park}
+	}
+	pause := laterPause(j.hops)
+	if w.worthRetrying(j, e) && time.Until(j.req.Deadline) > pause {
+		return outcome{verb: retryLater, after: pause}
+	}
+	return failure(last)
+}
+
+// worthRetrying says whether this pass of the chain met a failure that may
+// have passed a little later.
+func (w *Worker) worthRetrying(j *job, e *dispatch.Error) bool {
+	if e.Kind.Rule().Later {
+		return true
+	}
+	for _, a := range j.attempts {
+		if a.Kind.Rule().Later && (slices.Contains(j.tried, a.Worker) || a.Worker == w.cfg.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// laterPause grows with each hop that a request has behind it.
+func laterPause(hops int64) time.Duration {
+	return min(time.Second<<min(hops, 6), 30*time.Second)
+}
+
+// decisive is the failure that a caller should hear of: a provider's, rather
+// than that a worker was not available or that no rule fits.
+func (w *Worker) decisive(j *job, e *dispatch.Error) *dispatch.Error {
+	if e.Kind != dispatch.Refused && e.Kind != dispatch.Unavailable {
+		return e
+	}
+	for _, a := range slices.Backward(j.attempts) {
+		if a.Kind != "" && a.Kind != dispatch.Refused && a.Kind != dispatch.Unavailable {
+			return &dispatch.Error{Kind: a.Kind, Status: int(a.Status), Code: a.Code, Message: a.Message}
+		}
+	}
+	return e
+}

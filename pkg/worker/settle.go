@@ -1,0 +1,186 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"understudy/pkg/bus"
+	"understudy/pkg/chat"
+	"understudy/pkg/dispatch"
+	"understudy/pkg/wire"
+)
+
+// settlePatience is how long a request is held while what comes next is being
+// written. It outlasts a leader election.
+const settlePatience = 45 * time.Second
+
+// settle is the one place where a request leaves this worker's hands. Whatever
+// comes next (a result, a handoff, a retry, a dead letter) is written and
+// acknowledged by the broker first, and only then is the delivery acknowledged.
+// A crash in between makes a duplicate, which the first recorded result
+// absorbs; it never makes a loss.
+func (w *Worker) settle(j *job, out outcome) error {
+	ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
+	defer cancel()
+	w.metrics.settled(w.cfg.Name, j.req.Route, out.verb)
+	var err error
+	switch out.verb {
+	case answered, failed, expired, cancelled:
+		err = w.end(ctx, j, out)
+	case resend:
+		err = w.endAgain(ctx, j, out.known)
+	case handoff:
+		header, id := j.onward(out.tried)
+		err = w.publish(ctx, wire.HandoffLane(out.to).Subject(j.req.Route), id, header, j.req.Body)
+	case park:
+		header, id := j.onward(nil)
+		err = w.publish(ctx, wire.LaneParked.Subject(j.req.Route), id, header, j.req.Body)
+	case retryLater:
+		header, id := j.onward(nil)
+		err = w.bus.RetryLater(ctx, j.req.Route, id, time.Now().Add(out.after), header, j.req.Body)
+	case giveBack:
+		return j.delivery.GiveBack()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", out.verb, err)
+	}
+	w.acquit(ctx, j)
+	return j.delivery.Ack(ctx)
+}
+
+func (w *Worker) publish(ctx context.Context, subject, id string, header bus.Header, body []byte) error {
+	// A duplicate is as good: the earlier copy goes on in its place.
+	_, err := w.bus.Publish(ctx, subject, id, header, body)
+	return err
+}
+
+// end records the terminal state, then its dead letter if it failed, and tells
+// whoever waits. If another terminal state was first, that one is told.
+func (w *Worker) end(ctx context.Context, j *job, out outcome) error {
+	stands, won, err := w.bus.Record(ctx, j.route.Durability, w.result(j, out))
+	if err != nil {
+		return err
+	}
+	if !won {
+		return w.endAgain(ctx, j, stands)
+	}
+	if out.verb == failed {
+		if err := w.setAside(ctx, j, stands); err != nil {
+			return err
+		}
+	}
+	if out.verb == answered && j.req.Stream && j.chunks == 0 {
+		w.forwardWhole(j, out.answer)
+	}
+	w.tell(j, stands)
+	return nil
+}
+
+// endAgain finishes what an earlier handling may have left half done: the dead
+// letter of a failure, and the word to whoever waits.
+func (w *Worker) endAgain(ctx context.Context, j *job, known wire.Result) error {
+	if known.Status == dispatch.StatusFailed && known.Replay == j.replay {
+		if err := w.setAside(ctx, j, known); err != nil {
+			return err
+		}
+	}
+	w.tell(j, known)
+	return nil
+}
+
+func (w *Worker) result(j *job, out outcome) wire.Result {
+	r := wire.Result{
+		ID: j.req.ID, Route: j.req.Route, Tenant: j.req.Tenant, Worker: w.cfg.Name,
+		Attempts: j.attempts, Replay: j.replay, AcceptedAt: j.accepted.UTC(), FinishedAt: time.Now().UTC(),
+	}
+	if r.Attempts == nil {
+		r.Attempts = []wire.Attempt{}
+	}
+	switch out.verb {
+	case answered:
+		a := out.answer
+		r.Status, r.Answer, r.Model, r.Degraded, r.Sources = dispatch.StatusAnswered, a.Body, a.Model, w.cfg.Local, a.Sources
+		r.Usage = wire.Usage{InputTokens: a.Usage.Input, OutputTokens: a.Usage.Output}
+		return r
+	case expired:
+		r.Status = dispatch.StatusExpired
+	case cancelled:
+		r.Status = dispatch.StatusCancelled
+	default:
+		r.Status = dispatch.StatusFailed
+	}
+	r.Error = wire.FailureOf(out.err)
+	return r
+}
+
+// setAside writes the dead letter of a failed request.
+func (w *Worker) setAside(ctx context.Context, j *job, r wire.Result) error {
+	d := j.delivery
+	l := wire.DeadLetter{
+		ID: r.ID, Route: r.Route, Reason: string(r.Error.Kind), Error: r.Error,
+		Headers: d.Header, Attempts: r.Attempts, Subject: d.Subject,
+		Sequence: int64(d.Sequence), Deliveries: int64(d.Deliveries), AcceptedAt: r.AcceptedAt, At: r.FinishedAt,
+	}
+	if l.Headers == nil {
+		l.Headers = map[string][]string{}
+	}
+	if r.Error.Kind == dispatch.Crashed && len(j.starts) > 0 {
+		l.Reason = reasonPoisonous
+	}
+	if json.Valid(j.req.Body) {
+		l.Body = j.req.Body
+	} else {
+		l.Raw = j.req.Body
+	}
+	return w.bus.PublishDeadLetter(ctx, j.dedupeID("dead"), l)
+}
+
+const reasonPoisonous = "poisonous"
+
+// tell sends the recorded result to whoever waits for it: as the reply, and as
+// the end of the tokens. It is sent once when both go to the same subject.
+func (w *Worker) tell(j *job, r wire.Result) {
+	if j.replyTo == "" && j.streamTo == "" {
+		return
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		w.log.Error().Err(err).Str("request", r.ID).Msg("result not encoded")
+		return
+	}
+	header := bus.Header{wire.HeaderStatus: {string(r.Status)}, wire.HeaderRequestID: {r.ID}}
+	send := func(subject string) {
+		if err := w.bus.Send(subject, header, data); err != nil {
+			w.log.Debug().Err(err).Str("request", r.ID).Msg("result not told, it is recorded")
+		}
+	}
+	if j.replyTo != "" {
+		send(j.replyTo)
+	}
+	if j.streamTo != "" && j.streamTo != j.replyTo {
+		send(j.streamTo)
+	}
+}
+
+// forwardWhole streams an answer that came in one piece.
+func (w *Worker) forwardWhole(j *job, a *dispatch.Answer) {
+	chunks, err := chat.Chunks(a.Body)
+	if err != nil {
+		w.log.Warn().Err(err).Str("request", j.req.ID).Msg("answer not streamed, it is recorded")
+		return
+	}
+	for _, c := range chunks {
+		w.forward(j, c)
+	}
+}
+
+func (w *Worker) chunkHeader(j *job) bus.Header {
+	return bus.Header{
+		wire.HeaderChunk:   {strconv.Itoa(j.chunks)},
+		wire.HeaderAttempt: {w.cfg.Instance + "-" + strconv.FormatUint(j.delivery.Sequence, 10) + "-" + strconv.FormatUint(j.delivery.Deliveries, 10)},
+		wire.HeaderWorker:  {w.cfg.Name},
+	}
+}

@@ -1,0 +1,59 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"understudy/pkg/bus"
+	"understudy/pkg/dispatch"
+	"understudy/pkg/wire"
+)
+
+// maxStarts is how many noted handlings a suspect gets: with the first one,
+// which nobody notes, a request may crash three workers.
+const maxStarts = 2
+
+// guardSuspect looks after requests that were delivered before and never
+// settled: their worker crashed, or was cut off, or gave them back. Each such
+// handling is noted before it begins. After one that ended in silence the
+// request is handled alone, so that it takes no others down with it; after two
+// it goes to the dead letters.
+func (w *Worker) guardSuspect(j *job) (outcome, bool) {
+	suspect, err := w.bus.Suspect(j.ctx, j.req.ID)
+	if err != nil {
+		w.log.Warn().Err(err).Str("request", j.req.ID).Msg("suspect not read")
+		return outcome{}, false
+	}
+	j.starts = suspect.Starts
+	if len(j.starts) >= maxStarts {
+		j.attempts = append(j.attempts, j.starts...)
+		e := dispatch.Errorf(dispatch.Crashed, "poisonous: %d deliveries ended without a word from the worker", j.delivery.Deliveries-1)
+		return failure(e), true
+	}
+	if len(j.starts) > 0 {
+		select {
+		case w.alone <- struct{}{}:
+			j.isolated = true
+		case <-j.ctx.Done():
+			return w.interrupted(context.Cause(j.ctx)), true
+		}
+	}
+	j.starts = append(j.starts, wire.Attempt{
+		Worker: w.cfg.Name, Instance: w.cfg.Instance, StartedAt: time.Now().UTC(),
+		Kind: dispatch.Crashed, Message: "handling began and was never heard of again",
+	})
+	if err := w.bus.NoteSuspect(j.ctx, j.req.ID, bus.Suspect{Starts: j.starts}); err != nil {
+		w.log.Warn().Err(err).Str("request", j.req.ID).Msg("suspect not noted")
+	}
+	return outcome{}, false
+}
+
+// acquit forgets the noted handlings of a request that came through.
+func (w *Worker) acquit(ctx context.Context, j *job) {
+	if len(j.starts) == 0 {
+		return
+	}
+	if err := w.bus.ClearSuspect(ctx, j.req.ID); err != nil {
+		w.log.Warn().Err(err).Str("request", j.req.ID).Msg("suspect not cleared")
+	}
+}
