@@ -17,6 +17,9 @@ import (
 	"understudy/tools/fakeprovider/fake"
 )
 
+// prefix begins the name of every environment variable.
+const prefix = "FAKEPROVIDER"
+
 // grace is how long calls in flight may go on after a stop signal.
 const grace = 2 * time.Second
 
@@ -41,7 +44,7 @@ func main() {
 	kong.Parse(&s,
 		kong.Name("fakeprovider"),
 		kong.Description("An OpenAI-compatible provider that answers, limps and fails as it is told."),
-		kong.DefaultEnvars("FAKEPROVIDER"))
+		kong.DefaultEnvars(prefix))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, s, os.Stderr); err != nil {
@@ -80,7 +83,11 @@ func (s settings) faults() ([]fake.Fault, error) {
 	if s.Faults == "" {
 		return nil, nil
 	}
-	return fake.ParseFaults([]byte(s.Faults))
+	faults, err := fake.ParseFaults([]byte(s.Faults))
+	if err != nil {
+		return nil, fmt.Errorf("--faults: %w", err)
+	}
+	return faults, nil
 }
 
 // options returns the settings as the provider takes them.

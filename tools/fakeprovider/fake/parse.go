@@ -55,7 +55,7 @@ func ParseModel(name string) (model string, fault *Fault, err error) {
 		setting, value, ok := strings.Cut(pair, "=")
 		switch {
 		case !ok:
-			return model, nil, fmt.Errorf("model %q: write %s as <setting>=<value>", name, pair)
+			return model, nil, fmt.Errorf("model %q: write %s as setting=value", name, pair)
 		case slices.Contains(selectors, setting):
 			return model, nil, fmt.Errorf("model %q: %s cannot be set in a model name", name, setting)
 		case json.Valid([]byte(value)):
