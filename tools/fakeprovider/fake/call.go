@@ -56,8 +56,8 @@ func (p *Provider) counted(answer func(*call)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := p.newCall(w, r)
 		misunderstood := c.read()
+		record := p.recorder.begin(c) // before it counts: who waits for the count finds the record
 		p.stats.begin(c.model)
-		record := p.recorder.begin(c)
 		defer func() {
 			p.recorder.end(record, c.outcome)
 			p.stats.end(c.outcome)

@@ -7,7 +7,6 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
-	"net/http"
 )
 
 const (
@@ -46,15 +45,6 @@ func (c *call) embed() {
 	}
 	list.Usage.TotalTokens = list.Usage.PromptTokens
 	c.whole(encode(list), 1)
-}
-
-// models lists the models.
-func (c *call) models() {
-	list := modelList{Object: "list"}
-	for _, id := range c.p.options.Models {
-		list.Data = append(list.Data, model{ID: id, Object: "model", OwnedBy: c.p.options.Name})
-	}
-	writeJSON(c.w, http.StatusOK, list)
 }
 
 // inputs returns the texts to embed. A text given as tokens is its JSON.

@@ -36,7 +36,7 @@ func TestCallsAboveTheRateAreToldWhenToComeBack(t *testing.T) {
 		if wait := a.header.Get("Retry-After"); wait != "2" {
 			t.Errorf("want to wait 2 s, got %q", wait)
 		}
-		time.Sleep(2 * time.Second) // the bubble's time
+		<-time.After(2 * time.Second) // the bubble's time
 		answered(t, c.chat("m", false))
 		synctest.Wait()
 		if now := p.Stats(); now.ByOutcome[RateLimited] != 1 || now.ByOutcome[Answered] != 2 {
@@ -170,11 +170,11 @@ func TestStatsCountCallsByModelOutcomeAndTime(t *testing.T) {
 		if now.InFlight != 0 || now.MaxInFlight != 3 || now.PerSecond != 3 || !now.LastCall.Equal(time.Now().Add(-time.Second)) {
 			t.Errorf("want three at once, a second ago, got %s", a.body)
 		}
-		time.Sleep(29 * time.Second) // the bubble's time
+		<-time.After(29 * time.Second) // the bubble's time
 		if rate := p.Stats().PerSecond; rate != 0.1 {
 			t.Errorf("want three calls in 30 s, got %v a second", rate)
 		}
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		if rate := p.Stats().PerSecond; rate != 0 {
 			t.Errorf("want no calls in the last minute, got %v a second", rate)
 		}
