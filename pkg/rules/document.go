@@ -97,7 +97,7 @@ func (r reader) templates(node ast.Node) []template {
 }
 
 func (r reader) reply(node ast.Node, what string) reply {
-	result := reply{at: place(node), texts: map[Language]text{}}
+	result := reply{at: r.place(node), texts: map[Language]text{}}
 	fields := map[string]func(ast.Node){}
 	required := make([]string, len(languages))
 	for i, language := range languages {
@@ -111,15 +111,15 @@ func (r reader) reply(node ast.Node, what string) reply {
 }
 
 func (r reader) rule(node ast.Node) ruleEntry {
-	entry := ruleEntry{at: place(node)}
+	entry := ruleEntry{at: r.place(node)}
 	r.mapping(node, "a rule", map[string]func(ast.Node){
 		"id":          func(n ast.Node) { entry.id = r.text(n, "id") },
 		"description": func(n ast.Node) { entry.description = r.text(n, "description") },
-		"priority":    func(n ast.Node) { entry.priority, entry.priorityAt = r.integer(n, "priority"), place(n) },
+		"priority":    func(n ast.Node) { entry.priority, entry.priorityAt = r.integer(n, "priority"), r.place(n) },
 		"when":        func(n ast.Node) { entry.when = r.text(n, "when") },
 		"answer":      func(n ast.Node) { entry.answer = r.reply(n, "answer") },
 		"tests": func(n ast.Node) {
-			entry.casesAt = place(n)
+			entry.casesAt = r.place(n)
 			r.list(n, "tests", func(n ast.Node) { entry.cases = append(entry.cases, r.testCase(n)) })
 		},
 	}, "id", "description", "when", "answer", "tests")

@@ -100,16 +100,17 @@ func checkPriority(src *source, policy hitPolicy, entry ruleEntry) {
 // checkIDs reports ids that are reserved, hard to read in a trace or not unique
 // in the file, and test cases that expect a rule that the file does not have.
 func checkIDs(src *source, entries []ruleEntry) {
-	seen := map[string]position{}
+	seen := map[string]position{noRule: {}}
 	for _, entry := range entries {
 		id := entry.id
 		if !id.given() {
-			continue
+			return // reported already, and any unknown id may be the missing one
 		}
 		if id.value == noRule || strings.Trim(id.value, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
 			src.report(id.at, "id %q cannot be used: write a-z, 0-9, -, _ and ., anything but %q", id.value, noRule)
+			continue
 		}
-		if first, ok := seen[id.value]; ok {
+		if first, taken := seen[id.value]; taken {
 			src.report(id.at, "id %q is already used at line %d: rename one", id.value, first.line)
 			continue
 		}
@@ -117,7 +118,7 @@ func checkIDs(src *source, entries []ruleEntry) {
 	}
 	for _, entry := range entries {
 		for _, c := range entry.cases {
-			if _, known := seen[c.rule.value]; c.rule.given() && !known && c.rule.value != noRule {
+			if _, known := seen[c.rule.value]; c.rule.given() && !known {
 				src.report(c.rule.at, "the test expects rule %q, which is not in this file: use a rule's id or %q", c.rule.value, noRule)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // reader walks the tree of one pack file and reports whatever is not as the
@@ -23,15 +24,19 @@ func (r reader) root(data []byte) ast.Node {
 		at, message := position{1, 1}, err.Error()
 		if syntax, ok := errors.AsType[yaml.Error](err); ok {
 			message = syntax.GetMessage()
-			if token := syntax.GetToken(); token != nil {
-				at = position{token.Position.Line, token.Position.Column}
+			if faulty := syntax.GetToken(); faulty != nil {
+				at = position{faulty.Position.Line, faulty.Position.Column}
 			}
 		}
 		r.report(at, "not YAML: %s", message)
 		return nil
 	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		r.report(position{1, 1}, "a pack is one YAML document, found %d", len(file.Docs))
+	switch {
+	case len(file.Docs) == 0 || file.Docs[0].Body == nil:
+		r.report(position{1, 1}, "the file is empty: write a pack or remove it")
+		return nil
+	case len(file.Docs) > 1:
+		r.report(position{1, 1}, "the file holds %d YAML documents: put each pack into its own file", len(file.Docs))
 		return nil
 	}
 	return file.Docs[0].Body
@@ -56,7 +61,7 @@ func (r reader) mapping(node ast.Node, what string, fields map[string]func(ast.N
 	}
 	for _, key := range required {
 		if !given[key] {
-			r.report(place(node), "%s lacks %q: add it", what, key)
+			r.report(r.place(node), "%s lacks %q: add it", what, key)
 		}
 	}
 }
@@ -65,13 +70,12 @@ func (r reader) mapping(node ast.Node, what string, fields map[string]func(ast.N
 func (r reader) entries(node ast.Node, what string, visit func(key text, value ast.Node)) bool {
 	mapping, ok := node.(ast.MapNode)
 	if !ok {
-		r.report(place(node), "%s must be a mapping (key: value), found %s", what, found(node))
+		r.report(r.place(node), "%s must be a mapping (key: value), found %s", what, found(node))
 		return false
 	}
 	seen := map[string]bool{}
 	for it := mapping.MapRange(); it.Next(); {
-		token := it.Key().GetToken()
-		key := text{value: token.Value, at: position{token.Position.Line, token.Position.Column}}
+		key := text{value: it.Key().GetToken().Value, at: r.place(it.Key())}
 		if seen[key.value] {
 			r.report(key.at, "key %q is given twice in %s: keep one", key.value, what)
 			continue
@@ -86,7 +90,7 @@ func (r reader) entries(node ast.Node, what string, visit func(key text, value a
 func (r reader) list(node ast.Node, what string, visit func(ast.Node)) {
 	list, ok := node.(ast.ArrayNode)
 	if !ok {
-		r.report(place(node), "%s must be a list (- ...), found %s", what, found(node))
+		r.report(r.place(node), "%s must be a list (- ...), found %s", what, found(node))
 		return
 	}
 	for it := list.ArrayRange(); it.Next(); {
@@ -98,15 +102,15 @@ func (r reader) list(node ast.Node, what string, visit func(ast.Node)) {
 func (r reader) text(node ast.Node, what string) text {
 	value, ok := textValue(node)
 	if !ok {
-		r.report(place(node), "%s must be a text, found %s: put it in quotes", what, found(node))
+		r.report(r.place(node), "%s must be a text, found %s: put it in quotes", what, found(node))
 		return text{}
 	}
 	if strings.TrimSpace(value) == "" {
-		r.report(place(node), "%s is empty: write it or remove the key", what)
+		r.report(r.place(node), "%s is empty: write it or remove the key", what)
 		return text{}
 	}
 	_, block := node.(*ast.LiteralNode)
-	return text{value: value, at: place(node), block: block}
+	return text{value: value, at: r.place(node), block: block}
 }
 
 // integer reads a whole number.
@@ -121,7 +125,7 @@ func (r reader) integer(node ast.Node, what string) int {
 			}
 		}
 	}
-	r.report(place(node), "%s must be a whole number, found %s", what, found(node))
+	r.report(r.place(node), "%s must be a whole number, found %s", what, found(node))
 	return 0
 }
 
@@ -133,7 +137,7 @@ func (r reader) scalar(node ast.Node, what string) any {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		return value.(ast.ScalarNode).GetValue()
 	}
-	r.report(place(node), "%s must be a text, a number, true or false, found %s", what, found(node))
+	r.report(r.place(node), "%s must be a text, a number, true or false, found %s", what, found(node))
 	return nil
 }
 
@@ -150,14 +154,18 @@ func textValue(node ast.Node) (string, bool) {
 
 // place returns where node begins; the token of a block mapping is its first
 // colon, so that its first key counts instead.
-func place(node ast.Node) position {
-	token := node.GetToken()
+func (r reader) place(node ast.Node) position {
+	at := node.GetToken()
 	if mapping, ok := node.(ast.MapNode); ok {
-		if it := mapping.MapRange(); it.Next() && token.Value == ":" {
-			token = it.Key().GetToken()
+		if it := mapping.MapRange(); it.Next() && at.Value == ":" {
+			at = it.Key().GetToken()
 		}
 	}
-	return position{token.Position.Line, token.Position.Column}
+	begin := position{at.Position.Line, at.Position.Column}
+	if at.Type == token.StringType {
+		return r.beginning(begin, at.Value)
+	}
+	return begin
 }
 
 // found names what stands where something else was expected.

@@ -39,6 +39,22 @@ func (s *source) report(at position, format string, args ...any) {
 	})
 }
 
+// beginning returns where an unquoted scalar begins that the YAML library places
+// at or, when white space follows the scalar, up to as many characters before.
+func (s *source) beginning(at position, value string) position {
+	words := strings.Fields(value)
+	if len(words) == 0 || at.line > len(s.lines) {
+		return at
+	}
+	line := []rune(s.lines[at.line-1])
+	for column := min(at.column, len(line)); column > 0; column-- {
+		if strings.HasPrefix(string(line[column-1:]), words[0]) {
+			return position{at.line, column}
+		}
+	}
+	return at
+}
+
 // within returns where the character of t with the given index stands in the
 // file. YAML folds white space, quotes and escapes, so the characters of the
 // value are looked up in the file one after the other.
