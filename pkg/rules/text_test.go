@@ -24,7 +24,7 @@ func TestLanguageIsTheOneThatWeighsMore(t *testing.T) {
 func TestNormalFormFoldsCaseWidthAndSpace(t *testing.T) {
 	cases := map[string]string{
 		"  Where is\tMY\n order? ": "where is my order?",
-		"ＲＥＦＵＮＤ　７天？":              "refund 7天?",
+		"ＲＥＦＵＮＤ　７天？":               "refund 7天?",
 		"I haven’t got it":         "i haven't got it",
 		"退款，多久":                    "退款,多久",
 	}
