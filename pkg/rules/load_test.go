@@ -146,6 +146,9 @@ func TestFaultsOfAPackAreReportedWhereTheyStand(t *testing.T) {
 			`shop.yaml:10:13: when: Syntax error: token recognition error at: '款'`,
 			`shop.yaml:10:15: when: ` + expecting(")"),
 		}},
+		{"condition in a block that repeats its key", withWhen("|-\n      when == text"), []string{
+			`shop.yaml:9:7: when: undeclared reference to 'when'`,
+		}},
 		{"condition in a folded block", withWhen(">-\n      mentions(text, facts.words)\n      && txt == 'a'"), []string{
 			`shop.yaml:10:10: when: undeclared reference to 'txt' (did you mean 'text'?)`,
 		}},
@@ -207,4 +210,25 @@ func TestFolderWithoutPacksIsAnError(t *testing.T) {
 	if _, err := Load(fstest.MapFS{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Load returned %v, want fs.ErrNotExist", err)
 	}
+}
+
+func FuzzLoadReportsFaultsInsideTheFile(f *testing.F) {
+	f.Add(header + refundRule)
+	f.Add(withWhen("|-\n      text == \"退\" &&"))
+	f.Add("a: &x [*x]\n<<: *x\n? {b: c}\n: !!str d\n---\n- {{")
+	f.Fuzz(func(t *testing.T, pack string) {
+		_, err := loadOne(pack)
+		faults, ok := errors.AsType[*PackError](err)
+		if err != nil && !ok {
+			t.Fatalf("Load returned %v, want a *PackError", err)
+		}
+		if !ok {
+			return
+		}
+		for _, p := range faults.Problems {
+			if p.Line < 1 || p.Column < 1 {
+				t.Errorf("%s: not a place in\n%s", p, pack)
+			}
+		}
+	})
 }
