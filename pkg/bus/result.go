@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -127,4 +128,25 @@ func (b *Bus) AwaitResult(ctx context.Context, d wire.Durability, id string) (wi
 			}
 		}
 	}
+}
+
+// Tell sends a recorded result to whoever waits for it: as the reply, and as
+// the end of the tokens; once when both go to the same subject. An empty
+// subject means that nobody waits there.
+func (b *Bus) Tell(r wire.Result, replyTo, streamTo string) error {
+	if replyTo == "" && streamTo == "" {
+		return nil
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode result %s: %w", r.ID, err)
+	}
+	header := Header{wire.HeaderStatus: {string(r.Status)}, wire.HeaderRequestID: {r.ID}}
+	if replyTo != "" {
+		err = b.Send(replyTo, header, data)
+	}
+	if streamTo != "" && streamTo != replyTo {
+		err = errors.Join(err, b.Send(streamTo, header, data))
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"understudy/pkg/chat"
 	"understudy/pkg/dispatch"
 )
 
@@ -25,18 +26,15 @@ func NewProvider(engine *Engine) *Provider {
 }
 
 // Answer decides the last user message of the request and returns the prepared
-// text as a chat.completion; a listener gets it as one chunk of text and one that
-// ends the answer. It fails as Refused when no rule fits and as BadRequest when
-// the messages cannot be understood.
-func (p *Provider) Answer(ctx context.Context, req *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
+// text as a chat.completion, in one piece. It fails as Refused when no rule fits
+// and as BadRequest when the messages cannot be understood.
+func (p *Provider) Answer(ctx context.Context, req *dispatch.Request, _ dispatch.Emit) (*dispatch.Answer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, dispatch.AsError(err)
 	}
-	question, err := lastQuestion(req.Body)
+	question, err := chat.Question(req.Body)
 	if err != nil {
-		return nil, &dispatch.Error{
-			Kind: dispatch.BadRequest, Message: err.Error(), Type: "invalid_request_error", Param: "messages", Cause: err,
-		}
+		return nil, err
 	}
 	decision, fits := p.engine.Decide(Question{
 		Text:     question,
@@ -45,13 +43,8 @@ func (p *Provider) Answer(ctx context.Context, req *dispatch.Request, emit dispa
 	if !fits {
 		return nil, dispatch.Errorf(dispatch.Refused, "no rule fits the question")
 	}
-	now := p.Now()
-	if req.Stream {
-		emit(dispatch.Chunk{Data: textChunk(req.ID, decision.Text, now), Output: true})
-		emit(dispatch.Chunk{Data: lastChunk(req.ID, now)})
-	}
 	return &dispatch.Answer{
-		Body:    completion(req.ID, decision.Text, now),
+		Body:    chat.Completion("chatcmpl-"+req.ID, model, decision.Text, p.Now()),
 		Model:   model,
 		Sources: []string{decision.RuleID},
 	}, nil

@@ -45,7 +45,7 @@ func (w *Worker) retries(j *job) failsafe.Policy[*dispatch.Answer] {
 	if w.cfg.Settings.Retries != nil {
 		limit = *w.cfg.Settings.Retries
 	}
-	limit = min(limit, int64(j.maxAttempts()-j.calls()-1))
+	limit = min(limit, int64(j.maxAttempts()-j.Calls()-1))
 	return retrypolicy.NewBuilder[*dispatch.Answer]().
 		WithMaxRetries(int(limit)).
 		ReturnLastFailure().
@@ -103,7 +103,7 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 	if errors.Is(err, errGiveBack) {
 		return nil, err
 	}
-	j.attempts = append(j.attempts, a)
+	j.Attempts = append(j.Attempts, a)
 	w.metrics.attempt(w.cfg.Name, a)
 	return answer, err
 }
@@ -138,7 +138,7 @@ func (w *Worker) ask(ctx context.Context, j *job, vigil *vigil) (answer *dispatc
 
 // forward passes a chunk on to whoever listens.
 func (w *Worker) forward(j *job, c dispatch.Chunk) {
-	if err := w.bus.Send(j.streamTo, w.chunkHeader(j), c.Data); err != nil {
+	if err := w.bus.Send(j.StreamTo, w.chunkHeader(j), c.Data); err != nil {
 		w.log.Debug().Err(err).Str("request", j.req.ID).Msg("chunk not sent")
 	}
 	j.chunks++

@@ -29,14 +29,14 @@ func (w *Worker) handle(j *job) {
 // too late, that are broken, or that crash whoever handles them.
 func (w *Worker) guard(j *job) (outcome, bool) {
 	if known, err := w.bus.Result(j.ctx, j.route.Durability, j.req.ID); err == nil {
-		if bus.Final(known, j.replay) {
+		if bus.Final(known, j.Replay) {
 			return outcome{verb: resend, known: known}, true
 		}
 	} else if !errors.Is(err, bus.ErrNotFound) && j.ctx.Err() == nil {
 		w.log.Warn().Err(err).Str("request", j.req.ID).Msg("recorded result not read")
 	}
-	if j.invalid != nil {
-		return failure(j.invalid), true
+	if j.Invalid != nil {
+		return failure(j.Invalid), true
 	}
 	if j.delivery.Deliveries > 1 {
 		if out, done := w.guardSuspect(j); done {
@@ -49,7 +49,7 @@ func (w *Worker) guard(j *job) (outcome, bool) {
 	if err := chat.Check(j.req.Body); err != nil {
 		return failure(dispatch.AsError(err)), true
 	}
-	if calls := j.calls(); calls >= j.maxAttempts() {
+	if calls := j.Calls(); calls >= j.maxAttempts() {
 		return failure(w.decisive(j, dispatch.Errorf(dispatch.Transient, "%d provider calls were made, the most the route allows", calls))), true
 	}
 	if w.cfg.Local && j.req.Degrade == dispatch.DegradeNever {

@@ -54,19 +54,19 @@ func (w *Worker) afterFailure(j *job, e *dispatch.Error) outcome {
 	if rule.Next != dispatch.Handoff || j.emitted {
 		return failure(e)
 	}
-	tried := append(slices.Clone(j.tried), w.cfg.Name)
+	tried := append(slices.Clone(j.Tried), w.cfg.Name)
 	modelsOnly := j.req.Degrade == dispatch.DegradeNever || e.Kind == dispatch.ContextLength
 	if next, ok := w.table.next(j.req.Route, tried, modelsOnly); ok {
 		return outcome{verb: handoff, to: next, tried: tried}
 	}
 	last := w.decisive(j, e)
-	if e.Kind == dispatch.ContextLength || j.calls() >= j.maxAttempts() {
+	if e.Kind == dispatch.ContextLength || j.Calls() >= j.maxAttempts() {
 		return failure(last)
 	}
 	if j.req.Degrade == dispatch.DegradeNever {
 		return outcome{verb: park}
 	}
-	pause := laterPause(j.hops)
+	pause := laterPause(j.Hops)
 	if w.worthRetrying(j, e) && time.Until(j.req.Deadline) > pause {
 		return outcome{verb: retryLater, after: pause}
 	}
@@ -79,8 +79,8 @@ func (w *Worker) worthRetrying(j *job, e *dispatch.Error) bool {
 	if e.Kind.Rule().Later {
 		return true
 	}
-	for _, a := range j.attempts {
-		if a.Kind.Rule().Later && (slices.Contains(j.tried, a.Worker) || a.Worker == w.cfg.Name) {
+	for _, a := range j.Attempts {
+		if a.Kind.Rule().Later && (slices.Contains(j.Tried, a.Worker) || a.Worker == w.cfg.Name) {
 			return true
 		}
 	}
@@ -98,7 +98,7 @@ func (w *Worker) decisive(j *job, e *dispatch.Error) *dispatch.Error {
 	if e.Kind != dispatch.Refused && e.Kind != dispatch.Unavailable {
 		return e
 	}
-	for _, a := range slices.Backward(j.attempts) {
+	for _, a := range slices.Backward(j.Attempts) {
 		if a.Kind != "" && a.Kind != dispatch.Refused && a.Kind != dispatch.Unavailable {
 			return &dispatch.Error{Kind: a.Kind, Status: int(a.Status), Code: a.Code, Message: a.Message}
 		}

@@ -33,14 +33,14 @@ func (w *Worker) settle(j *job, out outcome) error {
 	case resend:
 		err = w.endAgain(ctx, j, out.known)
 	case handoff:
-		header, id := j.onward(out.tried)
-		err = w.publish(ctx, wire.HandoffLane(out.to).Subject(j.req.Route), id, header, j.req.Body)
+		header, id := j.Onward(out.tried)
+		err = w.publish(ctx, wire.HandoffLane(out.to).Subject(j.req.Route), id, bus.Header(header), j.req.Body)
 	case park:
-		header, id := j.onward(nil)
-		err = w.publish(ctx, wire.LaneParked.Subject(j.req.Route), id, header, j.req.Body)
+		header, id := j.Onward(nil)
+		err = w.publish(ctx, wire.LaneParked.Subject(j.req.Route), id, bus.Header(header), j.req.Body)
 	case retryLater:
-		header, id := j.onward(nil)
-		err = w.bus.RetryLater(ctx, j.req.Route, id, time.Now().Add(out.after), header, j.req.Body)
+		header, id := j.Onward(nil)
+		err = w.bus.RetryLater(ctx, j.req.Route, id, time.Now().Add(out.after), bus.Header(header), j.req.Body)
 	case giveBack:
 		return j.delivery.GiveBack()
 	}
@@ -82,7 +82,7 @@ func (w *Worker) end(ctx context.Context, j *job, out outcome) error {
 // endAgain finishes what an earlier handling may have left half done: the dead
 // letter of a failure, and the word to whoever waits.
 func (w *Worker) endAgain(ctx context.Context, j *job, known wire.Result) error {
-	if known.Status == dispatch.StatusFailed && known.Replay == j.replay {
+	if known.Status == dispatch.StatusFailed && known.Replay == j.Replay {
 		if err := w.setAside(ctx, j, known); err != nil {
 			return err
 		}
@@ -92,25 +92,15 @@ func (w *Worker) endAgain(ctx context.Context, j *job, known wire.Result) error 
 }
 
 func (w *Worker) result(j *job, out outcome) wire.Result {
-	r := wire.Result{
-		ID: j.req.ID, Route: j.req.Route, Tenant: j.req.Tenant, Worker: w.cfg.Name,
-		Attempts: j.attempts, Replay: j.replay, AcceptedAt: j.accepted.UTC(), FinishedAt: time.Now().UTC(),
-	}
-	if r.Attempts == nil {
-		r.Attempts = []wire.Attempt{}
-	}
-	switch out.verb {
-	case answered:
-		a := out.answer
-		r.Status, r.Answer, r.Model, r.Degraded, r.Sources = dispatch.StatusAnswered, a.Body, a.Model, w.cfg.Local, a.Sources
+	status := map[verb]dispatch.Status{
+		answered: dispatch.StatusAnswered, failed: dispatch.StatusFailed, expired: dispatch.StatusExpired, cancelled: dispatch.StatusCancelled,
+	}[out.verb]
+	r := j.Result(status, time.Now())
+	r.Worker = w.cfg.Name
+	if a := out.answer; a != nil {
+		r.Answer, r.Model, r.Degraded, r.Sources = a.Body, a.Model, w.cfg.Local, a.Sources
 		r.Usage = wire.Usage{InputTokens: a.Usage.Input, OutputTokens: a.Usage.Output}
 		return r
-	case expired:
-		r.Status = dispatch.StatusExpired
-	case cancelled:
-		r.Status = dispatch.StatusCancelled
-	default:
-		r.Status = dispatch.StatusFailed
 	}
 	r.Error = wire.FailureOf(out.err)
 	return r
@@ -135,33 +125,15 @@ func (w *Worker) setAside(ctx context.Context, j *job, r wire.Result) error {
 	} else {
 		l.Raw = j.req.Body
 	}
-	return w.bus.PublishDeadLetter(ctx, j.dedupeID("dead"), l)
+	return w.bus.PublishDeadLetter(ctx, j.DedupeID("dead"), l)
 }
 
 const reasonPoisonous = "poisonous"
 
-// tell sends the recorded result to whoever waits for it: as the reply, and as
-// the end of the tokens. It is sent once when both go to the same subject.
+// tell passes the recorded result to whoever waits for it.
 func (w *Worker) tell(j *job, r wire.Result) {
-	if j.replyTo == "" && j.streamTo == "" {
-		return
-	}
-	data, err := json.Marshal(r)
-	if err != nil {
-		w.log.Error().Err(err).Str("request", r.ID).Msg("result not encoded")
-		return
-	}
-	header := bus.Header{wire.HeaderStatus: {string(r.Status)}, wire.HeaderRequestID: {r.ID}}
-	send := func(subject string) {
-		if err := w.bus.Send(subject, header, data); err != nil {
-			w.log.Debug().Err(err).Str("request", r.ID).Msg("result not told, it is recorded")
-		}
-	}
-	if j.replyTo != "" {
-		send(j.replyTo)
-	}
-	if j.streamTo != "" && j.streamTo != j.replyTo {
-		send(j.streamTo)
+	if err := w.bus.Tell(r, j.ReplyTo, j.StreamTo); err != nil {
+		w.log.Debug().Err(err).Str("request", r.ID).Msg("result not told, it is recorded")
 	}
 }
 

@@ -26,7 +26,7 @@ func (w *Worker) guardSuspect(j *job) (outcome, bool) {
 	}
 	j.starts = suspect.Starts
 	if len(j.starts) >= maxStarts {
-		j.attempts = append(j.attempts, j.starts...)
+		j.Attempts = append(j.Attempts, j.starts...)
 		e := dispatch.Errorf(dispatch.Crashed, "poisonous: %d deliveries ended without a word from the worker", j.delivery.Deliveries-1)
 		return failure(e), true
 	}

@@ -52,9 +52,6 @@ const (
 	defaultDrain       = 25 * time.Second
 	defaultPoll        = time.Second
 	defaultRetries     = 2
-	defaultMaxAttempts = 10
-	defaultTimeout     = 60 * time.Second
-	defaultTimeoutMax  = 24 * time.Hour
 	defaultAckWait     = 15 * time.Second
 	healthInterval     = time.Second
 )

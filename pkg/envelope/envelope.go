@@ -1,0 +1,181 @@
+// Package envelope reads what a request's headers say about it, and writes the
+// headers for its next hop. Every part that touches a queued request reads it
+// here, so that all agree on its id and its deadline.
+package envelope
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"understudy/pkg/dispatch"
+	"understudy/pkg/wire"
+)
+
+// Defaults of a route, in the words of wire.Route.
+const (
+	DefaultTimeout     = 60 * time.Second
+	DefaultTimeoutMax  = 24 * time.Hour
+	DefaultMaxAttempts = 10
+)
+
+// Header is a message's headers. Keys are case-sensitive.
+type Header map[string][]string
+
+func (h Header) get(name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func (h Header) set(name, value string) { h[name] = []string{value} }
+
+// Place is where a request lies.
+type Place struct {
+	// Route is the route's name.
+	Route string
+	// Sequence is its sequence in the stream.
+	Sequence uint64
+	// Stored is when the broker stored it there.
+	Stored time.Time
+}
+
+// Envelope is a request with what its headers say about it.
+type Envelope struct {
+	// Request is what a provider sees. Its id is always valid, even when the
+	// headers are not: a request needs one to end.
+	Request dispatch.Request
+	// Accepted is when the broker first accepted the request.
+	Accepted time.Time
+	// ReplyTo and StreamTo are where the result and the tokens go; may be empty.
+	ReplyTo, StreamTo string
+	// Attempts is every try so far, in order.
+	Attempts []wire.Attempt
+	// Tried are the workers that had their turn in this pass of the chain.
+	Tried []string
+	// Hops counts handoffs and retries so far.
+	Hops int64
+	// Replay is the replay's number; 0 for a request that was not replayed.
+	Replay int64
+	// Invalid is the first thing wrong with the headers; nil when all is well.
+	Invalid *dispatch.Error
+
+	header Header
+}
+
+// Open reads a request's headers under its route's configuration.
+func Open(route wire.Route, at Place, header Header, body []byte) *Envelope {
+	h := headerReader{header: header}
+	if id := header.get(wire.HeaderRequestID); id != "" && !wire.ValidID(id) {
+		h.blame(wire.HeaderRequestID, "want 1 to 128 letters, digits, - _ or =")
+	}
+	e := &Envelope{
+		Request: dispatch.Request{
+			ID: requestID(at, header), Route: at.Route, Body: body,
+			Tenant: header.get(wire.HeaderTenant), Traceparent: header.get(wire.HeaderTraceparent),
+		},
+		Accepted: h.time(wire.HeaderAccepted, at.Stored),
+		ReplyTo:  header.get(wire.HeaderReplyTo),
+		StreamTo: header.get(wire.HeaderStreamTo),
+		Hops:     h.number(wire.HeaderHops),
+		Replay:   h.number(wire.HeaderReplay),
+		header:   header,
+	}
+	e.Request.Deadline = e.deadline(&h, route)
+	e.Request.Degrade = h.degrade(route.Degrade)
+	if e.StreamTo == "" && header.get(wire.HeaderStream) == "true" {
+		e.StreamTo = wire.TokensSubject(e.Request.ID)
+	}
+	e.Request.Stream = e.StreamTo != ""
+	if tried := header.get(wire.HeaderTried); tried != "" {
+		e.Tried = strings.Split(tried, ",")
+	}
+	if attempts := header.get(wire.HeaderAttempts); attempts != "" {
+		if err := json.Unmarshal([]byte(attempts), &e.Attempts); err != nil {
+			h.blame(wire.HeaderAttempts, err.Error())
+		}
+	}
+	e.Invalid = h.invalid
+	return e
+}
+
+// requestID is the id that the client gave, if it is valid, else its dedupe
+// id, else one made of the place in the queue.
+func requestID(at Place, header Header) string {
+	for _, name := range []string{wire.HeaderRequestID, wire.HeaderNatsMsgID} {
+		if id := header.get(name); wire.ValidID(id) {
+			return id
+		}
+	}
+	return fmt.Sprintf("%s-%d", at.Route, at.Sequence)
+}
+
+// deadline is what the client said, else the route's timeout, and never later
+// than the route allows.
+func (e *Envelope) deadline(h *headerReader, route wire.Route) time.Time {
+	latest := e.Accepted.Add(route.TimeoutMax.Or(DefaultTimeoutMax))
+	asked := e.Accepted.Add(h.duration(wire.HeaderTimeout, route.Timeout.Or(DefaultTimeout)))
+	asked = h.time(wire.HeaderDeadline, asked)
+	if asked.After(latest) {
+		return latest
+	}
+	return asked
+}
+
+// Calls counts the provider calls made for the request so far.
+func (e *Envelope) Calls() int {
+	n := 0
+	for _, a := range e.Attempts {
+		if a.Kind != dispatch.Refused && a.Kind != dispatch.Unavailable {
+			n++
+		}
+	}
+	return n
+}
+
+// DedupeID names what becomes of the request next, so that doing it twice adds
+// nothing. It never equals an id that a request was published under: a replay
+// has its own, and a step follows a dot.
+func (e *Envelope) DedupeID(step string) string {
+	id := e.Request.ID
+	if e.Replay > 0 {
+		id += ".r" + strconv.FormatInt(e.Replay, 10)
+	}
+	return id + "." + step
+}
+
+// Onward returns the headers of the request's next hop, and its dedupe id.
+// tried are the workers that had their turn; none begins a new pass.
+func (e *Envelope) Onward(tried []string) (Header, string) {
+	h := maps.Clone(e.header)
+	if h == nil {
+		h = Header{}
+	}
+	maps.DeleteFunc(h, func(name string, _ []string) bool { return strings.HasPrefix(name, "Nats-") })
+	hops := strconv.FormatInt(e.Hops+1, 10)
+	h.set(wire.HeaderRequestID, e.Request.ID)
+	h.set(wire.HeaderAccepted, e.Accepted.UTC().Format(time.RFC3339Nano))
+	h.set(wire.HeaderDeadline, e.Request.Deadline.UTC().Format(time.RFC3339Nano))
+	h.set(wire.HeaderHops, hops)
+	h.set(wire.HeaderTried, strings.Join(tried, ","))
+	if data, err := json.Marshal(e.Attempts); err == nil {
+		h.set(wire.HeaderAttempts, string(data))
+	}
+	return h, e.DedupeID("h" + hops)
+}
+
+// Result begins the record of the request's end in the given state.
+func (e *Envelope) Result(status dispatch.Status, now time.Time) wire.Result {
+	r := wire.Result{
+		ID: e.Request.ID, Route: e.Request.Route, Tenant: e.Request.Tenant, Status: status,
+		Attempts: e.Attempts, Replay: e.Replay, AcceptedAt: e.Accepted.UTC(), FinishedAt: now.UTC(),
+	}
+	if r.Attempts == nil {
+		r.Attempts = []wire.Attempt{}
+	}
+	return r
+}
