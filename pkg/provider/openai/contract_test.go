@@ -48,6 +48,7 @@ var failures = []providertest.Failure{
 	{Name: "moderation", Status: 403, Body: `{"error":{"code":403,"message":"flagged","metadata":{"reasons":["violence"],"flagged_input":"x"}}}`, Kind: dispatch.ContentFilter},
 	{Name: "unknown model", Status: 404, Body: `{"error":{"message":"no such model","code":"model_not_found","param":"model"}}`, Kind: dispatch.BadRequest},
 	{Name: "error as text", Status: 400, Body: `{"error":"the reason"}`, Kind: dispatch.BadRequest},
+	{Name: "message beside no error", Status: 400, Body: `{"error":null,"message":"the reason"}`, Kind: dispatch.BadRequest},
 	{Name: "message alone", Status: 500, Body: `{"message":"the reason"}`, Kind: dispatch.Transient},
 	{Name: "detail", Status: 422, Body: `{"detail":"the reason"}`, Kind: dispatch.BadRequest},
 	{Name: "list of details", Status: 422, Body: `{"detail":[{"loc":["body","messages",0,"role"],"msg":"the reason","type":"missing"}]}`, Kind: dispatch.BadRequest},

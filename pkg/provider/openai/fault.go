@@ -36,7 +36,7 @@ func readFault(body []byte) fault {
 		return fault{message: plainText(body)}
 	}
 	inner := outer
-	if raw, ok := outer["error"]; ok {
+	if raw, ok := outer["error"]; ok && string(raw) != "null" {
 		var object map[string]json.RawMessage
 		if json.Unmarshal(raw, &object) != nil {
 			f := readObject(outer)

@@ -2,6 +2,7 @@ package openai_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -287,7 +288,36 @@ func TestStreamThatEndsBeforeEveryChoiceHasComeIsTruncated(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreUsedAgain(t *testing.T) {
+// lastRead is a transport that notes whether each body was read to its end. The
+// end of a body never comes along with its last word.
+type lastRead struct {
+	http.RoundTripper
+	ends int
+}
+
+func (l *lastRead) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.RoundTripper.RoundTrip(r)
+	if err == nil {
+		resp.Body = &watchedBody{Reader: io.MultiReader(resp.Body, strings.NewReader("")), Closer: resp.Body, transport: l}
+	}
+	return resp, err
+}
+
+type watchedBody struct {
+	io.Reader
+	io.Closer
+	transport *lastRead
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.transport.ends++
+	}
+	return n, err
+}
+
+func TestBodiesAreReadToTheEndSoThatConnectionsAreUsedAgain(t *testing.T) {
 	for name, answer := range map[string]func(http.ResponseWriter, *http.Request, string){
 		"streams": always(begin, yes, finish("stop"), done),
 		"failures": func(w http.ResponseWriter, _ *http.Request, _ string) {
@@ -296,14 +326,18 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEndpoint(t, answer)
-			p := connect(t, e, openai.Config{})
-			for range 20 {
+			transport := &lastRead{RoundTripper: e.Client().Transport}
+			p := connect(t, e, openai.Config{HTTPClient: &http.Client{Transport: transport}})
+			for range 10 {
 				_, _, _ = call(t, p, hello, true) // what comes of it is another test's
+			}
+			if transport.ends != 10 {
+				t.Errorf("%d of 10 bodies were read to the end", transport.ends)
 			}
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			if e.connections != 1 {
-				t.Errorf("%d connections for 20 calls", e.connections)
+				t.Errorf("%d connections for 10 calls", e.connections)
 			}
 		})
 	}
