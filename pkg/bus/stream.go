@@ -51,7 +51,7 @@ func (b *Bus) prepare(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
-	for _, name := range []string{wire.BucketOwners, wire.BucketRoutes, wire.BucketWorkers} {
+	for _, name := range []string{wire.BucketOwners, wire.BucketRoutes, wire.BucketWorkers, wire.BucketSettings} {
 		if err := b.ensureStream(ctx, bucketStream(name, 0)); err != nil {
 			return err
 		}
