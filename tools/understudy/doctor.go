@@ -25,7 +25,7 @@ func (v *doctorView) add(name string, ok bool, detail string) {
 }
 
 func (v doctorView) sections() []section {
-	p := section{header: []string{"check", "", "detail"}}
+	p := section{header: []string{"check", "state", "detail"}}
 	for _, f := range v.Checks {
 		mark := "ok"
 		if !f.OK {
