@@ -265,6 +265,20 @@ func TestARateAndALimitHold(t *testing.T) {
 	}
 }
 
+func TestARunEndsThoughItsRequestsDieAgain(t *testing.T) {
+	b := openChat(t)
+	bury(t, b, letter("a", nil))
+	r := replay(t, b, deadletter.Filter{}, deadletter.Options{Limit: 5, Progress: func(deadletter.Report) {
+		bury(t, b, letter("a", func(l *wire.DeadLetter) { l.Headers[wire.HeaderReplay] = []string{"1"} }))
+	}})
+	if r.Selected != 1 {
+		t.Errorf("report: %+v", r)
+	}
+	if left := ids(t, b, deadletter.Filter{}); !slices.Equal(left, []string{"a"}) {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestAnInterruptedReplayKeepsTheRest(t *testing.T) {
 	b := openChat(t)
 	bury(t, b, letter("a", nil), letter("b", nil), letter("c", nil))

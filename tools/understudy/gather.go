@@ -43,7 +43,7 @@ func gather(ctx context.Context, b *bus.Bus) (v statusView, err error) {
 	if err != nil {
 		return v, err
 	}
-	v.DeadLetters, v.more = append([]deadletter.Count{}, counts...), !whole
+	v.DeadLetters, v.Uncounted = append([]deadletter.Count{}, counts...), !whole
 	v.Retries, err = b.StreamState(ctx, wire.StreamRetries)
 	return v, err
 }

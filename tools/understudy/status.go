@@ -20,9 +20,10 @@ type statusView struct {
 	Routes      []routeView        `json:"routes"`
 	Workers     []workerView       `json:"workers"`
 	DeadLetters []deadletter.Count `json:"dead_letters"`
-	Retries     bus.StreamState    `json:"retries"`
-	At          time.Time          `json:"at"`
-	more        bool               // dead letters beyond those counted
+	// Uncounted is true when there are more dead letters than were counted.
+	Uncounted bool            `json:"dead_letters_uncounted"`
+	Retries   bus.StreamState `json:"retries"`
+	At        time.Time       `json:"at"`
 }
 
 type supervisorView struct {
@@ -171,7 +172,7 @@ func (v statusView) deadSection() section {
 		return section{lines: []string{"no dead letters"}}
 	}
 	p := section{title: "dead letters", header: []string{"route", "reason", "count"}}
-	if v.more {
+	if v.Uncounted {
 		p.title = fmt.Sprintf("dead letters (the oldest %d)", mostDeadLetters)
 	}
 	for _, c := range v.DeadLetters {
