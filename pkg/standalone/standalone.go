@@ -38,6 +38,8 @@ const (
 	Workers    Service = "workers"
 	OpenAI     Service = "openai-worker"
 	Rules      Service = "rules-worker"
+	// Broker runs the embedded broker and nothing else.
+	Broker Service = "broker"
 )
 
 // All is what a whole product runs.
@@ -48,7 +50,7 @@ func ParseServices(names []string) ([]Service, error) {
 	if len(names) == 0 {
 		return All, nil
 	}
-	known := []Service{Supervisor, Workers, OpenAI, Rules, Gateway}
+	known := []Service{Broker, Supervisor, Workers, OpenAI, Rules, Gateway}
 	var chosen []Service
 	for _, name := range names {
 		s := Service(strings.TrimSpace(name))
@@ -120,6 +122,8 @@ func Run(ctx context.Context, opts Options, log zerolog.Logger) error {
 	for _, s := range opts.Services {
 		part := app.Part{Name: string(s)}
 		switch s {
+		case Broker:
+			continue // it is up already
 		case Supervisor:
 			part.Run = supervisor.New(supervisor.Config{Instance: fleet.InstanceName(), Metrics: supervisor.NewMetrics(registry)}, b, log).Run
 		case Workers, OpenAI, Rules:

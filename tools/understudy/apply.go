@@ -43,6 +43,12 @@ func (c ApplyCmd) Run(s *session) error {
 		if err != nil {
 			return fmt.Errorf("apply %s: %w", c.File, err)
 		}
+		if !c.DryRun {
+			// A product that starts without a file leaves this configuration in place.
+			if err := b.SetConfigSource(s.ctx, c.File); err != nil {
+				return err
+			}
+		}
 		v := applyView{File: c.File, DryRun: c.DryRun, Changes: report.Changes}
 		if v.Changes == nil {
 			v.Changes = []config.Change{}

@@ -20,6 +20,7 @@ import (
 type cli struct {
 	Output string `short:"o" enum:"table,json" default:"table" help:"How to print: table or json."`
 
+	Up      UpCmd      `cmd:"" help:"Run the whole product, or some of its services, in this process."`
 	Apply   ApplyCmd   `cmd:"" help:"Make a file the running configuration."`
 	Publish PublishCmd `cmd:"" help:"Publish a request."`
 	Result  ResultCmd  `cmd:"" help:"Print the recorded result of a request."`
@@ -41,6 +42,7 @@ var errUnwell = errors.New("not well")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
