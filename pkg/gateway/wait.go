@@ -131,7 +131,7 @@ func (p *poller) next(now time.Time) (over bool) {
 		return true
 	}
 	p.interval = min(2*p.interval, p.pace.pollMax)
-	if now.After(p.deadline) {
+	if !now.Before(p.deadline) {
 		p.interval = p.pace.poll
 	}
 	p.plan(now)
