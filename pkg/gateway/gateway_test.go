@@ -152,6 +152,15 @@ func TestOversizedBodyOfUnknownLengthIsRefused(t *testing.T) {
 	}
 }
 
+func TestRequestTheBrokerDoesNotTakeIsTooLarge(t *testing.T) {
+	h := open(t, plan{config: Config{MaxBody: 4 << 20}})
+	body := strings.Replace(question, "hi", strings.Repeat("x", 1<<20), 1)
+	got := h.do(http.MethodPost, "/v1/chat/completions", body)
+	if got.StatusCode != http.StatusRequestEntityTooLarge || got.code(t) != "request_too_large" || !strings.Contains(got.body, "1048576 bytes") {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+}
+
 func TestFullQueueSendsCallersAwayForASecond(t *testing.T) {
 	h := open(t, plan{route: wire.Route{MaxBytes: 2048}})
 	var got reply

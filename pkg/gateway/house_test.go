@@ -52,6 +52,7 @@ type house struct {
 
 func open(t *testing.T, p plan) *house {
 	t.Helper()
+	t.Parallel()
 	settings := bustest.Config(t)
 	settings.Relaxed = true // nothing here rests on what survives a power cut
 	b := bustest.Open(t, settings)
@@ -112,7 +113,7 @@ func (h *house) jobs() <-chan *job {
 	for n := range wire.Lanes {
 		lanes.Go(func() {
 			for ctx.Err() == nil {
-				_, err := h.bus.Fetch(ctx, "chat", wire.NumberedLane(n), 4, bus.PriorityOwner, 200*time.Millisecond, func(d *bus.Delivery) {
+				_, err := h.bus.Fetch(ctx, "chat", wire.NumberedLane(n), 4, bus.PriorityOwner, 80*time.Millisecond, func(d *bus.Delivery) {
 					jobs <- &job{Delivery: d, h: h, id: d.Header.Get(wire.HeaderRequestID)}
 				})
 				if err != nil && ctx.Err() == nil {
