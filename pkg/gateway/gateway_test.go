@@ -21,7 +21,7 @@ import (
 )
 
 func TestWholeAnswerComesAsRecordedWithItsCredit(t *testing.T) {
-	h := open(t, plan{})
+	h := open(t, plan{pace: seldom})
 	jobs := h.jobs()
 	replies := h.post(question, "Llm-Request-Id", "mine-1", "Llm-Degrade", "never", "traceparent", "00-x", "Llm-Timeout", "90s")
 	j := next(t, jobs)
@@ -90,7 +90,7 @@ func TestRequestWithoutAResultEndsAfterItsDeadline(t *testing.T) {
 }
 
 func TestBothWhoAskUnderOneIDAreAnswered(t *testing.T) {
-	h := open(t, plan{})
+	h := open(t, plan{pace: seldom})
 	jobs := h.jobs()
 	first := h.post(question, "Llm-Request-Id", "same")
 	j := next(t, jobs)
@@ -205,30 +205,40 @@ func TestCallerThatHangsUpCancels(t *testing.T) {
 }
 
 func TestHangingUpLeavesAnothersRequestAlone(t *testing.T) {
-	h := open(t, plan{})
-	jobs := h.jobs()
-	first := h.post(question, "Llm-Request-Id", "shared")
-	j := next(t, jobs)
-	ctx, hangUp := context.WithCancel(t.Context())
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		if resp, err := h.client.Do(h.request(ctx, http.MethodPost, "/v1/chat/completions", question, "Llm-Request-Id", "shared")); err == nil {
-			resp.Body.Close()
-		}
-	}()
-	waitForBoxes(t, h, "shared", 2)
-	hangUp()
-	<-gone
-	waitForBoxes(t, h, "shared", 1)
-	j.end(j.answered("hello"))
-	if got := next(t, first); got.StatusCode != http.StatusOK {
-		t.Errorf("%d %s", got.StatusCode, got.body)
+	for name, other := range map[string]func(*house){
+		"who waits": func(h *house) { h.post(question, "Llm-Request-Id", "shared"); waitForBoxes(h.t, h, "shared", 2) },
+		"who comes back": func(h *house) {
+			h.do(http.MethodPost, "/v1/async/chat/completions", question, "Llm-Request-Id", "shared")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, plan{})
+			jobs := h.jobs()
+			ctx, hangUp := context.WithCancel(t.Context())
+			gone := make(chan struct{})
+			go func() {
+				defer close(gone)
+				if resp, err := h.client.Do(h.request(ctx, http.MethodPost, "/v1/chat/completions", question, "Llm-Request-Id", "shared")); err == nil {
+					resp.Body.Close()
+				}
+			}()
+			j := next(t, jobs)
+			other(h)
+			hangUp()
+			<-gone
+			eventually(t, func() bool {
+				return strings.Contains(h.do(http.MethodGet, "/metrics", "").body, `requests_total{route="chat",status="cancelled"} 1`)
+			})
+			j.end(j.answered("hello"))
+			if r, err := h.bus.Result(t.Context(), "", "shared"); err != nil || r.Status != dispatch.StatusAnswered {
+				t.Errorf("recorded %+v, %v", r, err)
+			}
+		})
 	}
 }
 
 func TestCancelOverNATSEndsAWaitingRequest(t *testing.T) {
-	h := open(t, plan{})
+	h := open(t, plan{pace: seldom})
 	jobs := h.jobs()
 	replies := h.post(question)
 	j := next(t, jobs)
@@ -411,6 +421,29 @@ func TestModelsOfSeveralRoutesLeadWhereTheyShould(t *testing.T) {
 	routes["chat"] = wire.Route{}
 	if got, failure := list(routes, nil).route(""); failure != nil || got != "chat" {
 		t.Errorf("no model leads to %q, %v", got, failure)
+	}
+}
+
+func TestPatienceIsTheCallersWithinTheRoutes(t *testing.T) {
+	now := time.Unix(0, 0).UTC()
+	route := wire.Route{Timeout: wire.Duration(time.Minute), TimeoutMax: wire.Duration(time.Hour)}
+	for name, c := range map[string]struct {
+		timeout, deadline string
+		want              time.Duration
+	}{
+		"the route's":      {want: time.Minute},
+		"a timeout":        {timeout: "90s", want: 90 * time.Second},
+		"a deadline":       {deadline: "1970-01-01T00:00:30Z", want: 30 * time.Second},
+		"a long timeout":   {timeout: "25h", want: time.Hour},
+		"a late deadline":  {deadline: "1971-01-01T00:00:00Z", want: time.Hour},
+		"both, the moment": {timeout: "90s", deadline: "1970-01-01T00:00:30Z", want: 30 * time.Second},
+	} {
+		at, failure := deadline(route, now, func(name string) string {
+			return map[string]string{wire.HeaderTimeout: c.timeout, wire.HeaderDeadline: c.deadline}[name]
+		})
+		if failure != nil || at.Sub(now) != c.want {
+			t.Errorf("%s: %v, %v", name, at.Sub(now), failure)
+		}
 	}
 }
 

@@ -40,6 +40,9 @@ type plan struct {
 	pace   func(*pace)
 }
 
+// seldom keeps the record out of a test that is about messages.
+func seldom(p *pace) { p.poll, p.pollMax = time.Hour, time.Hour }
+
 // house is a gateway on a private broker, and a client at its door.
 type house struct {
 	t      *testing.T

@@ -88,7 +88,7 @@ func TestRequestIsTakenBackOnce(t *testing.T) {
 }
 
 func TestTakingBackTellsTheCallerThatWaits(t *testing.T) {
-	h := open(t, plan{})
+	h := open(t, plan{pace: seldom})
 	jobs := h.jobs()
 	replies := h.post(question)
 	j := next(t, jobs)
