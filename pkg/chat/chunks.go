@@ -134,8 +134,11 @@ func (f *field) indexed() string {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = strconv.AppendInt(append(out, `{"index":`...), int64(i), 10)
-		out = append(item.appendMembers(out, "index"), '}')
+		call := item.append(nil)
+		if indexed, err := Set(call, Field{Name: "index", Value: strconv.AppendInt(nil, int64(i), 10)}); err == nil {
+			call = indexed
+		}
+		out = append(out, call...)
 	}
 	return string(append(out, ']'))
 }

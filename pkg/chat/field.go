@@ -111,3 +111,10 @@ func (e *edit) add(f Field) {
 	e.out = append(e.out, ':')
 	e.out = append(e.out, f.Value...)
 }
+
+// UsageOnly says whether a chunk carries the usage and nothing else: the chunk
+// that a caller gets who asked for stream_options.include_usage.
+func UsageOnly(chunk []byte) bool {
+	choices, usage := Get(chunk, "choices"), Get(chunk, "usage")
+	return choices != nil && !missed(choices) && usage != nil && missed(usage)
+}

@@ -7,7 +7,8 @@ import (
 
 // value is JSON that grows by deltas. Strings grow by concatenation, arrays by
 // appending, objects field by field, and array items that carry an "index"
-// merge with the item of that index. Anything else is replaced.
+// merge with the item of that index; other items are kept as they came.
+// Anything else is replaced.
 //
 // Text is kept as it was written, escapes included, so that merging loses
 // nothing and costs a copy.
@@ -66,10 +67,15 @@ func (v *value) mergeObject(s *scanner) {
 func (v *value) mergeArray(s *scanner) {
 	_ = s.array(func(int) error { // valid by contract
 		raw, err := s.raw()
-		if err == nil {
-			v.item(Get(raw, "index")).merge(raw)
+		if err != nil {
+			return err
 		}
-		return err
+		if index := Get(raw, "index"); index != nil {
+			v.item(index).merge(raw)
+		} else {
+			v.items = append(v.items, &item{value: value{kind: scalar, bytes: bytes.Clone(raw)}})
+		}
+		return nil
 	})
 }
 
@@ -97,11 +103,10 @@ func (v *value) field(key []byte) *field {
 	return f
 }
 
-// item returns the array item of an index; a new one when it is not there or
-// when there is no index.
+// item returns the array item of an index; a new one when it is not there.
 func (v *value) item(index []byte) *item {
 	for _, i := range v.items {
-		if index != nil && bytes.Equal(i.index, index) {
+		if bytes.Equal(i.index, index) {
 			return i
 		}
 	}

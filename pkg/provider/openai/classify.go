@@ -1,0 +1,79 @@
+package openai
+
+import (
+	"net/http"
+
+	"understudy/pkg/dispatch"
+)
+
+// codes is the first half of the table that turns a provider's answer into a
+// kind: error codes, and error types where there is no code. What a provider
+// says in a code is more exact than its status, so codes are asked first.
+var codes = map[string]dispatch.Kind{
+	// Our key or our money.
+	"insufficient_quota":           dispatch.Account,
+	"billing_hard_limit_reached":   dispatch.Account,
+	"billing_not_active":           dispatch.Account,
+	"account_deactivated":          dispatch.Account,
+	"access_terminated":            dispatch.Account,
+	"invalid_api_key":              dispatch.Account,
+	"invalid_organization":         dispatch.Account,
+	"authentication_error":         dispatch.Account,
+	"exceeded_current_quota_error": dispatch.Account, // Moonshot
+	"insufficient_balance":         dispatch.Account,
+	"insufficient_user_quota":      dispatch.Account, // new-api
+	"Arrearage":                    dispatch.Account, // DashScope
+
+	// Too much at once.
+	"rate_limit_exceeded": dispatch.Throttled,
+	"rate_limit_error":    dispatch.Throttled,
+	"too_many_requests":   dispatch.Throttled,
+
+	// Too long for the model.
+	"context_length_exceeded":   dispatch.ContextLength,
+	"exceed_context_size_error": dispatch.ContextLength, // llama.cpp
+
+	// Refused for what it says.
+	"content_filter":           dispatch.ContentFilter,
+	"content_policy_violation": dispatch.ContentFilter,
+	"data_inspection_failed":   dispatch.ContentFilter, // DashScope
+	"DataInspectionFailed":     dispatch.ContentFilter, // DashScope
+
+	// Theirs, and it may pass.
+	"server_error":        dispatch.Transient,
+	"overloaded_error":    dispatch.Transient,
+	"service_unavailable": dispatch.Transient,
+}
+
+// statuses is the second half: what a status means when no code says more. A
+// status that is not here is Transient: a handoff loses nothing, a wrong
+// BadRequest loses the request.
+var statuses = map[int]dispatch.Kind{
+	http.StatusBadRequest:            dispatch.BadRequest,
+	http.StatusUnauthorized:          dispatch.Account,
+	http.StatusPaymentRequired:       dispatch.Account,
+	http.StatusForbidden:             dispatch.Account,
+	http.StatusNotFound:              dispatch.BadRequest,
+	http.StatusRequestEntityTooLarge: dispatch.ContextLength,
+	http.StatusUnprocessableEntity:   dispatch.BadRequest,
+	http.StatusTooManyRequests:       dispatch.Throttled,
+}
+
+// classify returns the kind of a failure that the provider told.
+func classify(status int, f fault) dispatch.Kind {
+	switch {
+	case status == http.StatusRequestEntityTooLarge: // even as a rate limit: one request that is over it stays over it
+		return dispatch.ContextLength
+	case f.flagged: // OpenRouter says so with a 403, which is no fault of our account
+		return dispatch.ContentFilter
+	}
+	for _, word := range []string{f.code, f.kind} {
+		if kind, ok := codes[word]; ok {
+			return kind
+		}
+	}
+	if kind, ok := statuses[status]; ok {
+		return kind
+	}
+	return dispatch.Transient
+}
