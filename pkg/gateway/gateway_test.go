@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -157,6 +158,33 @@ func TestRequestTheBrokerDoesNotTakeIsTooLarge(t *testing.T) {
 	body := strings.Replace(question, "hi", strings.Repeat("x", 1<<20), 1)
 	got := h.do(http.MethodPost, "/v1/chat/completions", body)
 	if got.StatusCode != http.StatusRequestEntityTooLarge || got.code(t) != "request_too_large" || !strings.Contains(got.body, "1048576 bytes") {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+}
+
+func TestUnconfirmedRequestCanBeAskedForByItsID(t *testing.T) {
+	b := bustest.New(t)
+	route := wire.Route{Fallbacks: []string{"openai"}}
+	if err := errors.Join(b.EnsureRoute(t.Context(), "chat", route), b.SetRoute(t.Context(), "chat", route)); err != nil {
+		t.Fatal(err)
+	}
+	own, err := b.Connect(t.Context(), "gateway")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := enter(t, own, plan{})
+	if got := h.do(http.MethodGet, "/readyz", ""); got.StatusCode != 200 {
+		t.Fatalf("%d %s", got.StatusCode, got.body)
+	}
+	own.Close()
+	got := h.do(http.MethodPost, "/v1/chat/completions", `{"messages":[{"role":"user"}]}`, "Llm-Request-Id", "lost-1")
+	if got.StatusCode != 503 || got.code(t) != "outcome_unknown" || got.Header.Get("understudy-request-id") != "lost-1" || !strings.Contains(got.body, "/v1/requests/lost-1") {
+		t.Errorf("%d %v %s", got.StatusCode, got.Header, got.body)
+	}
+	if got := h.do(http.MethodGet, "/readyz", ""); got.StatusCode != 503 || !strings.Contains(got.body, "broker") {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+	if got := h.do(http.MethodGet, "/v1/requests/lost-1", ""); got.StatusCode != 503 || got.code(t) != "broker_unavailable" {
 		t.Errorf("%d %s", got.StatusCode, got.body)
 	}
 }

@@ -77,7 +77,7 @@ func (g *Gateway) wait(ctx context.Context, q *request, box *mailbox, s *stream,
 			if err == nil {
 				return result, nil
 			}
-			if !errors.Is(err, bus.ErrNotFound) {
+			if !errors.Is(err, bus.ErrNotFound) && ctx.Err() == nil {
 				g.log.Warn().Err(err).Str("request", q.id).Msg("record not read, asking again")
 			}
 			if p.next(time.Now()) {
