@@ -53,7 +53,7 @@ func kvError(verb, bucket, key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	kind := error(nil)
+	var kind error
 	api, isAPI := errors.AsType[*jetstream.APIError](err)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyExists), isAPI && (api.ErrorCode == codeWrongLast || api.ErrorCode == codeWrongLastKV):
@@ -73,7 +73,7 @@ func (b *Bus) put(ctx context.Context, bucket, key string, revision uint64, valu
 	if err != nil {
 		return 0, err
 	}
-	data, err := json.Marshal(value)
+	data, err := encode(value)
 	if err != nil {
 		return 0, fmt.Errorf("encode %s/%s: %w", bucket, key, err)
 	}
@@ -91,7 +91,7 @@ func (b *Bus) set(ctx context.Context, bucket, key string, value any) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(value)
+	data, err := encode(value)
 	if err != nil {
 		return fmt.Errorf("encode %s/%s: %w", bucket, key, err)
 	}

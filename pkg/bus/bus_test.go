@@ -256,3 +256,10 @@ func TestTakenPortIsAClearError(t *testing.T) {
 		t.Fatalf("open: %v", err)
 	}
 }
+
+func TestSubjectThatNoQueueTakesIsAnErrorAtOnce(t *testing.T) {
+	b, ctx := openRoute(t, wire.Route{Fallbacks: []string{"openai"}})
+	if _, err := b.Publish(ctx, wire.RequestSubject("nope"), "x", nil, nil); !errors.Is(err, bus.ErrNoQueue) {
+		t.Fatalf("publishing to an unknown route: %v", err)
+	}
+}

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"understudy/pkg/wire"
@@ -11,7 +10,7 @@ import (
 // PublishDeadLetter sets a request aside. The same dedupe id within an hour
 // adds nothing.
 func (b *Bus) PublishDeadLetter(ctx context.Context, dedupeID string, l wire.DeadLetter) error {
-	data, err := json.Marshal(l)
+	data, err := encode(l)
 	if err != nil {
 		return fmt.Errorf("encode dead letter %s: %w", l.ID, err)
 	}

@@ -56,6 +56,9 @@ func (b *Bus) Publish(ctx context.Context, subject, dedupeID string, header Head
 	giveUp := time.Now().Add(publishPatience)
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		receipt, err := b.publishOnce(ctx, msg)
+		if errors.Is(err, jetstream.ErrNoStreamResponse) && b.noStream(ctx, subject) {
+			err = fmt.Errorf("%w: %w", ErrNoQueue, err)
+		}
 		if err == nil || final(err) || time.Now().After(giveUp) {
 			return receipt, wrapPublish(subject, err)
 		}
@@ -75,6 +78,13 @@ func (b *Bus) publishOnce(ctx context.Context, msg *nats.Msg) (Receipt, error) {
 		return Receipt{}, classify(err)
 	}
 	return Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
+// noStream tells a subject that no stream takes from one whose stream has no
+// leader at the moment.
+func (b *Bus) noStream(ctx context.Context, subject string) bool {
+	_, err := b.js.StreamNameBySubject(ctx, subject)
+	return errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
 func wrapPublish(subject string, err error) error {
@@ -112,7 +122,7 @@ func classify(err error) error {
 
 // final errors will not go away by repeating the publish.
 func final(err error) bool {
-	if errors.Is(err, ErrQueueFull) || errors.Is(err, ErrTooLarge) || errors.Is(err, nats.ErrConnectionClosed) {
+	if errors.Is(err, ErrQueueFull) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNoQueue) || errors.Is(err, nats.ErrConnectionClosed) {
 		return true
 	}
 	api, ok := errors.AsType[*jetstream.APIError](err)

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -49,9 +48,10 @@ func (b *Bus) Result(ctx context.Context, d wire.Durability, id string) (wire.Re
 func (b *Bus) FindResult(ctx context.Context, id string) (wire.Result, error) {
 	for _, d := range []wire.Durability{wire.DurabilityStrict, wire.DurabilityFast, wire.DurabilityMemory} {
 		r, err := b.Result(ctx, d, id)
-		if err == nil || !(errors.Is(err, ErrNotFound) || errors.Is(err, errNoBucket)) {
-			return r, err
+		if errors.Is(err, ErrNotFound) || errors.Is(err, errNoBucket) {
+			continue
 		}
+		return r, err
 	}
 	return wire.Result{}, ErrNotFound
 }
@@ -137,7 +137,7 @@ func (b *Bus) Tell(r wire.Result, replyTo, streamTo string) error {
 	if replyTo == "" && streamTo == "" {
 		return nil
 	}
-	data, err := json.Marshal(r)
+	data, err := encode(r)
 	if err != nil {
 		return fmt.Errorf("encode result %s: %w", r.ID, err)
 	}

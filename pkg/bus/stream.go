@@ -103,8 +103,16 @@ func durable(s *jetstream.StreamConfig, d wire.Durability) {
 	}
 }
 
+// ensureStream creates a stream, or brings its limits up to date. Replicas are
+// never lowered: a tool that was not told of the cluster must not shrink it.
 func (b *Bus) ensureStream(ctx context.Context, s jetstream.StreamConfig) error {
 	s.Replicas = b.replicas
+	present, err := b.js.Stream(ctx, s.Name)
+	if err == nil {
+		s.Replicas = max(s.Replicas, present.CachedInfo().Config.Replicas)
+	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("read stream %s: %w", s.Name, err)
+	}
 	if _, err := b.js.CreateOrUpdateStream(ctx, s); err != nil {
 		return fmt.Errorf("create stream %s: %w", s.Name, err)
 	}

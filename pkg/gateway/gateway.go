@@ -148,7 +148,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	closeSubjects()
 	g.drain(server, stop)
-	<-served
+	_ = <-served // its end was asked for
 	return err
 }
 

@@ -52,7 +52,7 @@ func (g *Gateway) find(ctx context.Context, id string) (report, error) {
 		return report{}, err
 	}
 	p := report{ID: id, Status: dispatch.StatusQueued, Attempts: []wire.Attempt{}}
-	known := false
+	var known bool
 	if p.Route, known = g.inbox.route(id); !known {
 		note, err := g.bus.Acceptance(ctx, id)
 		if err != nil && !errors.Is(err, bus.ErrNotFound) {

@@ -79,7 +79,8 @@ func standsAlone(text string, start, end int) bool {
 	first, _ := utf8.DecodeRuneInString(text[start:])
 	last, _ := utf8.DecodeLastRuneInString(text[:end])
 	after, _ := utf8.DecodeRuneInString(text[end:])
-	return !(joins(before) && joins(first)) && !(joins(last) && joins(after))
+	cutsBegin, cutsEnd := joins(before) && joins(first), joins(last) && joins(after)
+	return !cutsBegin && !cutsEnd
 }
 
 // joins tells whether r is part of a word whose ends matter.

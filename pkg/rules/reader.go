@@ -173,6 +173,8 @@ func found(node ast.Node) string {
 	switch node.(type) {
 	case *ast.NullNode:
 		return "nothing"
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		return "an anchor, alias or tag, which packs do not use"
 	case ast.MapNode:
 		return "a mapping"
 	case ast.ArrayNode:
@@ -183,8 +185,6 @@ func found(node ast.Node) string {
 		return "a number"
 	case *ast.BoolNode:
 		return "true or false"
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		return "an anchor, alias or tag, which packs do not use"
 	}
 	return "something else"
 }

@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -97,7 +98,7 @@ func awaitOwner(t *testing.T, b *bus.Bus, want string) {
 		}
 		cancel()
 	})
-	if err != nil || context.Cause(ctx) == context.DeadlineExceeded {
+	if err != nil || errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		t.Fatalf("owners %v, want %s: %v", owners, want, err)
 	}
 }

@@ -42,5 +42,3 @@ func (s *slots) release(n int) {
 }
 
 func (s *slots) available() int { return len(s.free) }
-
-func (s *slots) inUse() int { return cap(s.free) - len(s.free) }

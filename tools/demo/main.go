@@ -27,8 +27,9 @@ func main() {
 	after := flag.Duration("after", 24*time.Second, "how long to watch it come back")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *rate, *calm, *outage, *after); err != nil {
+	err := run(ctx, *rate, *calm, *outage, *after)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -109,7 +110,9 @@ func startProduct(ctx context.Context, configuration string) (standalone.Info, f
 	}()
 	stop := func() {
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			fmt.Fprintln(os.Stderr, "demo: product:", err)
+		}
 		_ = os.RemoveAll(dir)
 	}
 	select {

@@ -46,10 +46,10 @@ func main() {
 		kong.Description("An OpenAI-compatible provider that answers, limps and fails as it is told."),
 		kong.DefaultEnvars(prefix))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, s, os.Stderr); err != nil {
+	err := run(ctx, s, os.Stderr)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "fakeprovider:", err)
-		stop()
 		os.Exit(1)
 	}
 }

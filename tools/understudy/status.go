@@ -61,16 +61,22 @@ type workerView struct {
 	Instances  []wire.Health   `json:"instances"`
 }
 
+// unlessInterrupted drops the error of a watch that ended as told.
+func (c StatusCmd) unlessInterrupted(s *session, err error) error {
+	if c.Watch && s.ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
 // Run shows the state once, or until interrupted.
 func (c StatusCmd) Run(s *session) error {
 	return s.withBus(func(b *bus.Bus) error {
 		for {
 			v, err := gather(s.ctx, b)
 			switch {
-			case err != nil && c.Watch && s.ctx.Err() != nil:
-				return nil
 			case err != nil:
-				return err
+				return c.unlessInterrupted(s, err)
 			case !c.Watch:
 				return s.show(v)
 			case s.json:

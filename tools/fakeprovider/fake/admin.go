@@ -26,7 +26,7 @@ func (p *Provider) adminRoutes() {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	p.mux.HandleFunc("GET /admin/stats", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, p.Stats())
+		writeJSON(w, p.Stats())
 	})
 	p.mux.HandleFunc("DELETE /admin/stats", func(w http.ResponseWriter, _ *http.Request) {
 		p.ResetStats()
@@ -36,7 +36,7 @@ func (p *Provider) adminRoutes() {
 }
 
 func (p *Provider) showFaults(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, p.Faults())
+	writeJSON(w, p.Faults())
 }
 
 func (p *Provider) replaceFaults(w http.ResponseWriter, r *http.Request) {
@@ -85,7 +85,7 @@ func (p *Provider) showCalls(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	writeJSON(w, http.StatusOK, p.Calls(limit))
+	writeJSON(w, p.Calls(limit))
 }
 
 // readAdmin reads the body of an administrative call.

@@ -1,12 +1,10 @@
 package fake
 
-import "net/http"
-
 // models lists the models.
 func (c *call) models() {
 	list := modelList{Object: "list"}
 	for _, id := range c.p.options.Models {
 		list.Data = append(list.Data, model{ID: id, Object: "model", OwnedBy: c.p.options.Name})
 	}
-	writeJSON(c.w, http.StatusOK, list)
+	writeJSON(c.w, list)
 }

@@ -130,8 +130,8 @@ func writeHead(w http.ResponseWriter, status int, contentType string, length int
 }
 
 // writeJSON sends v as a whole body.
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	writeBody(w, status, "application/json", encode(v))
+func writeJSON(w http.ResponseWriter, v any) {
+	writeBody(w, http.StatusOK, "application/json", encode(v))
 }
 
 // encode returns v as JSON. All that the fake encodes is its own and encodable.

@@ -114,7 +114,7 @@ func (p *Provider) routes() {
 	p.mux.HandleFunc("POST /v1/embeddings", p.counted((*call).embed))
 	p.mux.HandleFunc("GET /v1/models", p.uncounted((*call).models))
 	p.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "name": p.options.Name})
+		writeJSON(w, map[string]string{"status": "ok", "name": p.options.Name})
 	})
 	p.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		unknown := problemOf(http.StatusNotFound)

@@ -112,7 +112,7 @@ func TestImpossibleFaultsAreRefusedWithTheReason(t *testing.T) {
 		`{"kind":"reset"}`:                                                   "want a JSON list",
 		`[{"kind":"reset"},{"kind":"explode"}]`:                              `fault 2: kind "explode" is unknown: use one of account,`,
 		`[{}]`:                                                               `fault 1: kind "" is unknown`,
-		`[{"kind":"reset","probabilty":1}]`:                                  `fault 1: json: unknown field "probabilty"`,
+		`[{"kind":"reset","chance":1}]`:                                      `fault 1: json: unknown field "chance"`,
 		`[{"kind":"reset","probability":1.5}]`:                               "probability 1.5 must lie between 0 and 1",
 		`[{"kind":"reset","after":-1}]`:                                      "after -1 must not be negative",
 		`[{"kind":"reset","after":3,"first":3}]`:                             "make first larger than after",
