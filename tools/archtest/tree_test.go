@@ -138,8 +138,8 @@ var parsed = sync.OnceValues(func() ([]source, error) {
 	return all, nil
 })
 
-// mentions calls see with each mention of one of the names: pkg.Name, or with an empty
-// pkg the method of any variable.
+// mentions calls see with each mention of pkg.Name, or of any variable's method
+// Name when pkg is empty.
 func (s source) mentions(pkg string, names []string, see func(n ast.Node, name string)) {
 	ast.Inspect(s.ast, func(n ast.Node) bool {
 		selector, ok := n.(*ast.SelectorExpr)
