@@ -251,3 +251,18 @@ func (b *Bus) WatchRoutes(ctx context.Context, see func(Entry[wire.Route])) erro
 func (b *Bus) WatchWorkers(ctx context.Context, see func(Entry[wire.Worker])) error {
 	return watch(ctx, b, wire.BucketWorkers, see)
 }
+
+// ConfigSource says where the running configuration came from; empty when none
+// was applied.
+func (b *Bus) ConfigSource(ctx context.Context) (string, error) {
+	e, err := get[string](ctx, b, wire.BucketSettings, "source")
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	return e.Value, err
+}
+
+// SetConfigSource notes where the running configuration came from.
+func (b *Bus) SetConfigSource(ctx context.Context, source string) error {
+	return b.set(ctx, wire.BucketSettings, "source", source)
+}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"understudy/pkg/wire"
 )
 
 // minimumServer is the oldest broker with prioritized pulls.
@@ -48,6 +50,9 @@ func (b *Bus) checkSync(ctx context.Context, monitorURL string) Finding {
 		return Finding{name, false, "embedded broker without sync always: a power cut loses acknowledged requests"}
 	}
 	if monitorURL == "" {
+		if note, err := b.readBrokerNote(ctx); err == nil && note.Server == b.nc.ConnectedServerId() && note.SyncAlways {
+			return Finding{name, true, "embedded broker of another process, sync always"}
+		}
 		return Finding{name, false, "unknown: set UNDERSTUDY_NATS_MONITOR_URL to the broker's monitoring address so that sync_interval can be checked; without `sync_interval: always` a power cut loses acknowledged requests"}
 	}
 	always, err := syncAlways(ctx, monitorURL)
@@ -58,6 +63,27 @@ func (b *Bus) checkSync(ctx context.Context, monitorURL string) Finding {
 		return Finding{name, false, "the broker runs without `sync_interval: always` in its jetstream block: a power cut loses acknowledged requests"}
 	}
 	return Finding{name, true, "sync_interval: always"}
+}
+
+// brokerNote is what an embedded broker says about itself to those who connect
+// from other processes.
+type brokerNote struct {
+	Server     string `json:"server"`
+	SyncAlways bool   `json:"sync_always"`
+}
+
+const brokerNoteKey = "broker"
+
+func (b *Bus) writeBrokerNote(ctx context.Context) error {
+	if b.server == nil {
+		return nil
+	}
+	return b.set(ctx, wire.BucketSettings, brokerNoteKey, brokerNote{b.server.ID(), b.server.JetStreamConfig().SyncAlways})
+}
+
+func (b *Bus) readBrokerNote(ctx context.Context) (brokerNote, error) {
+	e, err := get[brokerNote](ctx, b, wire.BucketSettings, brokerNoteKey)
+	return e.Value, err
 }
 
 func syncAlways(ctx context.Context, monitorURL string) (bool, error) {

@@ -27,11 +27,6 @@ const (
 
 // prepare creates what exists once, and reports what the broker lacks.
 func (b *Bus) prepare(ctx context.Context, cfg Config) error {
-	for _, f := range b.Findings(ctx, cfg.MonitorURL) {
-		if !f.OK {
-			b.log.Error().Str("check", f.Name).Msg(f.Detail)
-		}
-	}
 	for _, s := range []jetstream.StreamConfig{
 		{
 			Name: wire.StreamRetries, Subjects: []string{wire.SubjectsRetriesDue, wire.SubjectsRetriesWaiting},
@@ -51,7 +46,7 @@ func (b *Bus) prepare(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
-	for _, name := range []string{wire.BucketOwners, wire.BucketRoutes, wire.BucketWorkers} {
+	for _, name := range []string{wire.BucketOwners, wire.BucketRoutes, wire.BucketWorkers, wire.BucketSettings} {
 		if err := b.ensureStream(ctx, bucketStream(name, 0)); err != nil {
 			return err
 		}
@@ -64,7 +59,18 @@ func (b *Bus) prepare(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
-	return b.ensureResults(ctx, wire.DurabilityStrict)
+	if err := b.ensureResults(ctx, wire.DurabilityStrict); err != nil {
+		return err
+	}
+	if err := b.writeBrokerNote(ctx); err != nil {
+		return err
+	}
+	for _, f := range b.Findings(ctx, cfg.MonitorURL) {
+		if !f.OK {
+			b.log.Error().Str("check", f.Name).Msg(f.Detail)
+		}
+	}
+	return nil
 }
 
 func (b *Bus) ensureResults(ctx context.Context, d wire.Durability) error {

@@ -114,9 +114,13 @@ func TestAMovedLaneStaysMovedWhileItsOwnerIsOnTheChain(t *testing.T) {
 	b := bustest.New(t)
 	apply(t, b, oneRoute(wire.Route{Fallbacks: []string{"openai", "ollama", "rules"}}))
 	move(t, b, "3", "ollama")
-	apply(t, b, oneRoute(wire.Route{Fallbacks: []string{"openai", "rules", "ollama"}}))
-	if got := table(t, b)["3"].Value; got.Worker != "ollama" || got.Assigned != "openai" {
-		t.Errorf("lane 3: %+v", got)
+	apply(t, b, oneRoute(wire.Route{Fallbacks: []string{"rules", "openai", "ollama"}}))
+	owners := table(t, b)
+	if got := owners["3"].Value; got.Worker != "ollama" || got.Assigned != "openai" {
+		t.Errorf("lane 3, which was moved: %+v", got)
+	}
+	if got := owners["4"].Value; got.Worker != "rules" || got.Assigned != "rules" {
+		t.Errorf("lane 4, which was not: %+v", got)
 	}
 }
 

@@ -125,5 +125,5 @@ func (t *tree) prune(path []string) {
 	}
 }
 
-// path joins keys without touching the first ones.
-func path(above []string, below ...string) []string { return append(slices.Clone(above), below...) }
+// below joins a path and further keys, without touching the path.
+func below(path []string, keys ...string) []string { return append(slices.Clone(path), keys...) }

@@ -75,7 +75,7 @@ func TestEachMistakeIsNamedWithItsPlaceAndACure(t *testing.T) {
 		"unknown key":         {ok + "routes: {}\nzzzzzzzzzz: 1\n", "f.yaml:3:1: zzzzzzzzzz: unknown key: use one of routes, workers"},
 		"key of a sub-object": {"workers:\n  a:\n    kind: openai\n    timeouts: {idel: 3s}\nroutes: {}\n", "f.yaml:4:16: workers.a.timeouts.idel: unknown key: did you mean idle?"},
 		"unknown kind":        {"workers: {a: {kind: opnai}}\nroutes: {}\n", `f.yaml:1:21: workers.a.kind: "opnai" is not possible here: did you mean openai?`},
-		"missing kind":        {"workers:\n  a: {model: m}\nroutes: {}\n", "f.yaml:2:3: workers.a: missing property 'kind'. A worker's configuration."},
+		"missing kind":        {"workers:\n  a: {model: m}\nroutes: {}\n", "f.yaml:2:3: workers.a: the key kind is missing: Which adapter it runs."},
 		"wrong type":          {"workers: {a: {kind: openai, concurrency: many}}\nroutes: {}\n", "f.yaml:1:42: workers.a.concurrency: got string, want integer. The most requests in hand"},
 		"duration":            {ok + "routes: {r: {fallbacks: [a], timeout: 10x}}\n", `f.yaml:2:39: routes.r.timeout: "10x" is no duration: write a number and a unit, such as 500ms, 30s or 1m30s`},
 		"duration, no unit":   {ok + "routes: {r: {fallbacks: [a], timeout: 10}}\n", "f.yaml:2:39: routes.r.timeout: a duration has a unit"},

@@ -52,10 +52,10 @@ func (t *tree) checkWorker(name string, w wire.Worker) {
 		if w.Kind == "" || !limited || slices.Contains(kinds, w.Kind) {
 			continue
 		}
-		t.problem(t.keyPlace(path(at, key)), path(at, key), fmt.Sprintf("a worker of kind %s has no %s: remove it, or make its kind %s", w.Kind, key, kinds[0]))
+		t.problem(t.keyPlace(below(at, key)), below(at, key), fmt.Sprintf("a worker of kind %s has no %s: remove it, or make its kind %s", w.Kind, key, kinds[0]))
 	}
 	if w.APIKeyEnv != "" && w.APIKeyFile != "" {
-		t.problem(t.keyPlace(path(at, "api_key_file")), path(at, "api_key_file"), "the key comes from api_key_env or from api_key_file: keep one")
+		t.problem(t.keyPlace(below(at, "api_key_file")), below(at, "api_key_file"), "the key comes from api_key_env or from api_key_file: keep one")
 	}
 }
 
@@ -69,15 +69,15 @@ func (t *tree) checkChain(at []string, route wire.Route) {
 		t.problem(place, key, fmt.Sprintf("there is no worker %q%s", name, suggestWorker(name, workers)))
 	}
 	for i, name := range route.Fallbacks {
-		p := path(at, "fallbacks", strconv.Itoa(i))
+		p := below(at, "fallbacks", strconv.Itoa(i))
 		check(name, p, t.valuePlace(p))
 	}
 	for i, name := range route.Spill {
-		p := path(at, "spill", strconv.Itoa(i))
+		p := below(at, "spill", strconv.Itoa(i))
 		check(name, p, t.valuePlace(p))
 	}
-	for _, name := range t.keysOf(path(at, "split")...) {
-		p := path(at, "split", name)
+	for _, name := range t.keysOf(below(at, "split")...) {
+		p := below(at, "split", name)
 		check(name, p, t.keyPlace(p))
 	}
 }
@@ -91,7 +91,7 @@ func suggestWorker(name string, workers []string) string {
 
 // checkSplit reports shares that leave a part of the traffic out.
 func (t *tree) checkSplit(at []string, route wire.Route) {
-	if len(route.Split) == 0 || len(route.Split) != len(t.keysBelow(path(at, "split"))) {
+	if len(route.Split) == 0 || len(route.Split) != len(t.keysBelow(below(at, "split"))) {
 		return // none, or a share among them is wrong by itself
 	}
 	total := int64(0)
@@ -99,7 +99,7 @@ func (t *tree) checkSplit(at []string, route wire.Route) {
 		total += share
 	}
 	if total != 100 {
-		p := path(at, "split")
+		p := below(at, "split")
 		t.problem(t.keyPlace(p), p, fmt.Sprintf("the shares add up to %d, not to 100: change them, in tens", total))
 	}
 }
@@ -122,9 +122,9 @@ func (t *tree) checkTimeouts(at []string, route wire.Route) {
 	if timeout <= most {
 		return
 	}
-	p := path(at, "timeout")
+	p := below(at, "timeout")
 	if route.Timeout == 0 {
-		p = path(at, "timeout_max")
+		p = below(at, "timeout_max")
 	}
 	t.problem(t.valuePlace(p), p, fmt.Sprintf("timeout (%s) is longer than timeout_max (%s): shorten the one or lengthen the other", timeout, most))
 }

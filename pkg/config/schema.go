@@ -21,6 +21,7 @@ type shape struct {
 	GoType      string           `json:"x-go-type"`
 	Enum        []string         `json:"enum"`
 	Pattern     string           `json:"pattern"`
+	Required    []string         `json:"required"`
 	Properties  map[string]shape `json:"properties"`
 	Items       *shape           `json:"items"`
 	// Others is a shape, or false.
@@ -80,10 +81,13 @@ func shapeOf(path []string) shape {
 func explain(f wire.FieldError, value any) string {
 	s := shapeOf(f.Path)
 	text, isText := value.(string)
+	object, isObject := value.(map[string]any)
 	switch {
 	case f.Message == unknownKey:
 		parent := slices.Sorted(maps.Keys(shapeOf(f.Path[:len(f.Path)-1]).Properties))
 		return "unknown key" + suggest(f.Path[len(f.Path)-1], parent)
+	case isObject && len(s.Required) > 0:
+		return explainMissing(f.Path, object, s.Required)
 	case s.GoType == "Duration" && isText:
 		return fmt.Sprintf("%q is no duration: write a number and a unit, such as 500ms, 30s or 1m30s", text)
 	case s.GoType == "Duration":
@@ -96,6 +100,17 @@ func explain(f wire.FieldError, value any) string {
 		return fmt.Sprintf("%s. %s", f.Message, s.Description)
 	}
 	return f.Message
+}
+
+// explainMissing names the keys that an object lacks, and what they are for.
+func explainMissing(path []string, object map[string]any, required []string) string {
+	var missing []string
+	for _, key := range required {
+		if _, there := object[key]; !there {
+			missing = append(missing, fmt.Sprintf("the key %s is missing: %s", key, shapeOf(below(path, key)).Description))
+		}
+	}
+	return strings.Join(missing, " ")
 }
 
 // unknownKey is how wire.Check names a key that no schema knows.

@@ -139,9 +139,9 @@ func (t *tree) value(n ast.Node, path []string) any {
 	case *ast.SequenceNode:
 		list := make([]any, len(n.Values))
 		for i, item := range n.Values {
-			below := append(slices.Clone(path), strconv.Itoa(i))
-			t.keys[id(below)] = placeOf(item.GetToken())
-			list[i] = t.value(item, below)
+			here := below(path, strconv.Itoa(i))
+			t.keys[id(here)] = placeOf(item.GetToken())
+			list[i] = t.value(item, here)
 		}
 		return list
 	}
@@ -172,14 +172,14 @@ func (t *tree) mapping(pairs []*ast.MappingValueNode, path []string) any {
 			continue
 		}
 		key, at := keyOf(pair.Key)
-		below := append(slices.Clone(path), key)
+		here := below(path, key)
 		if _, repeated := m[key]; repeated {
-			t.problem(at, below, fmt.Sprintf("this key is here for the second time, first in line %d: keep one", t.keys[id(below)].line))
+			t.problem(at, here, fmt.Sprintf("this key is here for the second time, first in line %d: keep one", t.keys[id(here)].line))
 			continue
 		}
-		t.keys[id(below)] = at
-		delete(t.values, id(below)) // a merged value that this one replaces
-		m[key] = t.value(pair.Value, below)
+		t.keys[id(here)] = at
+		delete(t.values, id(here)) // a merged value that this one replaces
+		m[key] = t.value(pair.Value, here)
 	}
 	for _, merged := range merges {
 		for key, v := range merged {

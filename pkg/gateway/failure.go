@@ -85,6 +85,14 @@ func internal() *wire.Failure {
 	}
 }
 
+// tornStream is what a caller sees whose stream could not be completed.
+func tornStream(id string) *wire.Failure {
+	return &wire.Failure{
+		Kind: dispatch.Truncated, Status: http.StatusBadGateway, Type: "server_error", Code: "stream_broken",
+		Message: "the stream broke and the recorded answer does not continue it; GET /v1/requests/" + id + " has the answer",
+	}
+}
+
 // refusal is what is wrong with a request, in the words of whoever checked it.
 func refusal(err error) *wire.Failure {
 	e := dispatch.AsError(err)

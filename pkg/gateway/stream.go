@@ -196,10 +196,7 @@ func (s *stream) finish(r wire.Result) bool {
 		return false
 	}
 	if err := s.mend(r); err != nil {
-		s.fail(&wire.Failure{
-			Kind: dispatch.Truncated, Status: http.StatusBadGateway, Type: "server_error", Code: "stream_broken",
-			Message: "the answer does not continue what was streamed; GET /v1/requests/" + r.ID + " has it whole",
-		})
+		s.fail(tornStream(r.ID))
 		return false
 	}
 	if !s.opened {

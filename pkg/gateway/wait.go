@@ -77,7 +77,7 @@ func (g *Gateway) wait(ctx context.Context, q *request, box *mailbox, s *stream,
 			if err == nil {
 				return result, nil
 			}
-			if !errors.Is(err, bus.ErrNotFound) {
+			if !errors.Is(err, bus.ErrNotFound) && ctx.Err() == nil {
 				g.log.Warn().Err(err).Str("request", q.id).Msg("record not read, asking again")
 			}
 			if p.next(time.Now()) {
@@ -131,7 +131,7 @@ func (p *poller) next(now time.Time) (over bool) {
 		return true
 	}
 	p.interval = min(2*p.interval, p.pace.pollMax)
-	if now.After(p.deadline) {
+	if !now.Before(p.deadline) {
 		p.interval = p.pace.poll
 	}
 	p.plan(now)

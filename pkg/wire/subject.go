@@ -22,6 +22,7 @@ const (
 	BucketAccepted   = "accepted"
 	BucketSuspects   = "suspects"
 	BucketSupervisor = "supervisor"
+	BucketSettings   = "settings"
 	bucketResults    = "results"
 )
 
