@@ -113,14 +113,17 @@ func (e *SchemaError) collect(v *jsonschema.ValidationError, p *message.Printer)
 	if len(v.Causes) > 0 {
 		return
 	}
-	if extra, ok := v.ErrorKind.(*kind.AdditionalProperties); ok {
-		for _, name := range extra.Properties {
+	switch k := v.ErrorKind.(type) {
+	case *kind.AdditionalProperties:
+		for _, name := range k.Properties {
 			path := append(append([]string{}, v.InstanceLocation...), name)
 			e.Fields = append(e.Fields, FieldError{Path: path, Message: "unknown key"})
 		}
-		return
+	case *kind.FalseSchema:
+		e.Fields = append(e.Fields, FieldError{Path: v.InstanceLocation, Message: "does not belong here"})
+	default:
+		e.Fields = append(e.Fields, FieldError{Path: v.InstanceLocation, Message: k.LocalizedString(p)})
 	}
-	e.Fields = append(e.Fields, FieldError{Path: v.InstanceLocation, Message: v.ErrorKind.LocalizedString(p)})
 }
 
 // compile compiles every schema once.

@@ -197,6 +197,10 @@ const (
 	HeaderWorker = "Llm-Worker"
 	// On the end of tokens and on replies: the recorded terminal state; the body is the result.
 	HeaderStatus = "Llm-Status"
+	// On replies to an ask that has no answer: the code of the error in the body.
+	HeaderErrorCode = "Llm-Error-Code"
+	// Internal: on a cancellation that a gateway sent, where it receives.
+	HeaderGateway = "Llm-Gateway"
 )
 
 // Health is the wire form of health.json. What an instance of a worker says about itself, every second and on change.
