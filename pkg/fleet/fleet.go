@@ -5,13 +5,13 @@ package fleet
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nuid"
 	"github.com/rs/zerolog"
 
 	"understudy/pkg/bus"
@@ -64,7 +64,7 @@ func InstanceName() string {
 		}
 		return '-'
 	}, host)
-	return safe + "-" + nuid.Next()[16:]
+	return safe + "-" + strings.ToLower(rand.Text()[:6])
 }
 
 // Run keeps the fleet as the configuration says until ctx ends, then drains

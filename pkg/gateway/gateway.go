@@ -148,7 +148,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	closeSubjects()
 	g.drain(server, stop)
-	_ = <-served // its end was asked for
+	if end := <-served; err == nil && end != nil && !errors.Is(end, http.ErrServerClosed) {
+		err = fmt.Errorf("serve http: %w", end)
+	}
 	return err
 }
 

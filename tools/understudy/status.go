@@ -64,7 +64,7 @@ type workerView struct {
 // unlessInterrupted drops the error of a watch that ended as told.
 func (c StatusCmd) unlessInterrupted(s *session, err error) error {
 	if c.Watch && s.ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // an interrupted read is the end of a watch
 	}
 	return err
 }
