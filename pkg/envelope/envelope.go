@@ -42,6 +42,9 @@ type Place struct {
 	Sequence uint64
 	// Stored is when the broker stored it there.
 	Stored time.Time
+	// Fresh is true in the numbered lanes: the request comes straight from a
+	// client, whose word on the internal headers does not count.
+	Fresh bool
 }
 
 // Envelope is a request with what its headers say about it.
@@ -78,12 +81,14 @@ func Open(route wire.Route, at Place, header Header, body []byte) *Envelope {
 			ID: requestID(at, header), Route: at.Route, Body: body,
 			Tenant: header.get(wire.HeaderTenant), Traceparent: header.get(wire.HeaderTraceparent),
 		},
-		Accepted: h.time(wire.HeaderAccepted, at.Stored),
+		Accepted: at.Stored,
 		ReplyTo:  header.get(wire.HeaderReplyTo),
 		StreamTo: header.get(wire.HeaderStreamTo),
-		Hops:     h.number(wire.HeaderHops),
 		Replay:   h.number(wire.HeaderReplay),
 		header:   header,
+	}
+	if !at.Fresh {
+		e.readHistory(&h)
 	}
 	e.Request.Deadline = e.deadline(&h, route)
 	e.Request.Degrade = h.degrade(route.Degrade)
@@ -91,16 +96,25 @@ func Open(route wire.Route, at Place, header Header, body []byte) *Envelope {
 		e.StreamTo = wire.TokensSubject(e.Request.ID)
 	}
 	e.Request.Stream = e.StreamTo != ""
-	if tried := header.get(wire.HeaderTried); tried != "" {
+	e.Invalid = h.invalid
+	return e
+}
+
+// readHistory reads what earlier handlings wrote into the headers. Acceptance
+// cannot lie after the request was stored.
+func (e *Envelope) readHistory(h *headerReader) {
+	if accepted := h.time(wire.HeaderAccepted, e.Accepted); accepted.Before(e.Accepted) {
+		e.Accepted = accepted
+	}
+	e.Hops = h.number(wire.HeaderHops)
+	if tried := h.header.get(wire.HeaderTried); tried != "" {
 		e.Tried = strings.Split(tried, ",")
 	}
-	if attempts := header.get(wire.HeaderAttempts); attempts != "" {
+	if attempts := h.header.get(wire.HeaderAttempts); attempts != "" {
 		if err := json.Unmarshal([]byte(attempts), &e.Attempts); err != nil {
 			h.blame(wire.HeaderAttempts, err.Error())
 		}
 	}
-	e.Invalid = h.invalid
-	return e
 }
 
 // requestID is the id that the client gave, if it is valid, else its dedupe

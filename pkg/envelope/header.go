@@ -52,7 +52,7 @@ func (h *headerReader) number(name string) int64 {
 	if v == "" {
 		return 0
 	}
-	n, err := strconv.ParseInt(v, 10, 32)
+	n, err := strconv.ParseInt(v, 10, 31)
 	if err != nil || n < 0 {
 		h.blame(name, "want a number")
 		return 0

@@ -18,8 +18,6 @@ const (
 	maxAsks = 10000
 	// maxCancels is how many cancellations are recorded at once.
 	maxCancels = 64
-
-	headerErrorCode = "Llm-Error-Code"
 )
 
 // crew runs work in goroutines, a bounded number at once, and waits for them.
@@ -131,7 +129,7 @@ func (g *Gateway) respondAnswer(m bus.Message, r wire.Result) {
 }
 
 func (g *Gateway) respondFailure(m bus.Message, id string, f *wire.Failure) {
-	h := bus.Header{wire.HeaderStatus: {string(endOf(f))}, headerErrorCode: {f.Code}}
+	h := bus.Header{wire.HeaderStatus: {string(endOf(f))}, wire.HeaderErrorCode: {f.Code}}
 	if id != "" {
 		h[wire.HeaderRequestID] = []string{id}
 	}

@@ -12,9 +12,6 @@ import (
 	"understudy/pkg/wire"
 )
 
-// headerGateway marks the cancellations that a gateway sent, with its inbox.
-const headerGateway = "Llm-Gateway"
-
 // settlePatience is how long the broker may take to record a cancellation.
 const settlePatience = 10 * time.Second
 
@@ -49,7 +46,7 @@ func (g *Gateway) recordCancelled(ctx context.Context, id, route string, receive
 	if err != nil || !won {
 		return stands, err
 	}
-	if err := g.bus.Send(wire.CancelSubject(id), bus.Header{headerGateway: {g.inbox.subject}}, nil); err != nil {
+	if err := g.bus.Send(wire.CancelSubject(id), bus.Header{wire.HeaderGateway: {g.inbox.subject}}, nil); err != nil {
 		g.log.Warn().Err(err).Str("request", id).Msg("worker not told of the cancellation, it will find the result")
 	}
 	if body, err := json.Marshal(stands); err == nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	stdlog "log"
 	"net"
@@ -171,7 +172,7 @@ func (g *Gateway) openSubjects(ctx context.Context) (closeSubjects func(), err e
 		return nil, err
 	}
 	closeCancels, err := g.bus.Listen(wire.SubjectsCancel, "gateway", func(m bus.Message) {
-		if m.Header.Get(headerGateway) == g.inbox.subject {
+		if m.Header.Get(wire.HeaderGateway) == g.inbox.subject {
 			return
 		}
 		if !g.cancels.try(func() { g.heardCancel(ctx, m) }) {

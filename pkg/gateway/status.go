@@ -90,7 +90,7 @@ func (g *Gateway) takeBack(x *exchange, r *http.Request) {
 	switch {
 	case p.Status != dispatch.StatusQueued && p.Status != dispatch.StatusInProgress:
 	case p.Route == "": // only the worker that holds it knows where its result goes
-		if err := g.bus.Send(wire.CancelSubject(p.ID), bus.Header{headerGateway: {g.inbox.subject}}, nil); err != nil {
+		if err := g.bus.Send(wire.CancelSubject(p.ID), bus.Header{wire.HeaderGateway: {g.inbox.subject}}, nil); err != nil {
 			g.unreachable(x, err)
 			return
 		}

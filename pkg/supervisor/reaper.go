@@ -131,7 +131,8 @@ func (r *reaper) expire(ctx context.Context, routes map[string]wire.Route, strea
 }
 
 func open(route wire.Route, name string, m bus.Stored) *envelope.Envelope {
-	return envelope.Open(route, envelope.Place{Route: name, Sequence: m.Sequence, Stored: m.Time}, envelope.Header(m.Header), m.Body)
+	fresh := strings.HasPrefix(m.Subject, "llm.lanes.")
+	return envelope.Open(route, envelope.Place{Route: name, Sequence: m.Sequence, Stored: m.Time, Fresh: fresh}, envelope.Header(m.Header), m.Body)
 }
 
 // routeOf reads the route from a queue's subject: llm.<queue>.<route>...

@@ -32,7 +32,8 @@ type job struct {
 
 func (w *Worker) newJob(d *bus.Delivery) *job {
 	route := w.table.route(d.Route)
-	e := envelope.Open(route, envelope.Place{Route: d.Route, Sequence: d.Sequence, Stored: d.Stored}, envelope.Header(d.Header), d.Body)
+	_, fresh := d.Lane.Number()
+	e := envelope.Open(route, envelope.Place{Route: d.Route, Sequence: d.Sequence, Stored: d.Stored, Fresh: fresh}, envelope.Header(d.Header), d.Body)
 	j := &job{Envelope: e, req: &e.Request, delivery: d, route: route}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	late := dispatch.Errorf(dispatch.Deadline, "no answer before the deadline, %s", e.Request.Deadline.UTC().Format(time.RFC3339))
