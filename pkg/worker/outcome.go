@@ -103,5 +103,8 @@ func (w *Worker) decisive(j *job, e *dispatch.Error) *dispatch.Error {
 			return &dispatch.Error{Kind: a.Kind, Status: int(a.Status), Code: a.Code, Message: a.Message}
 		}
 	}
-	return e
+	if e.Kind != dispatch.Refused {
+		return e
+	}
+	return dispatch.Errorf(dispatch.Refused, "no model is up, and worker %s has no answer of its own: %s", w.cfg.Name, e.Message)
 }
