@@ -20,7 +20,7 @@ const mark = ".clienttest"
 // preparePython installs the requirements into a virtual environment in the
 // cache.
 func preparePython(ctx context.Context, at place) (*exec.Cmd, error) {
-	const need = "install Python 3.10 or newer with its venv module (Debian and Ubuntu: apt install python3 python3-venv)"
+	const need = "install Python 3.11 or newer with its venv module (Debian and Ubuntu: apt install python3 python3-venv)"
 	interpreter, err := exec.LookPath("python3")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", err, need)
@@ -45,7 +45,7 @@ func preparePython(ctx context.Context, at place) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	return command(ctx, at.source, at.out, python, "-m", "pytest", "--junitxml="+at.report,
+	return command(ctx, at.source, at.out, python, "-B", "-m", "pytest", "--junitxml="+at.report,
 		"-o", "cache_dir="+filepath.Join(at.cache, "pytest")), nil
 }
 

@@ -29,8 +29,9 @@ const (
 	tailed = 8 << 10
 )
 
-// configuration is the product's file. An outage is over soon after the
-// provider is back, so that the tests need not wait.
+// configuration is the product's file: the usual one, but for times. An outage
+// is over soon after the provider is back, and a request that nobody can answer
+// ends in its second pass of the chain.
 const configuration = `workers:
   primary:
     kind: openai
@@ -45,6 +46,7 @@ routes:
     models: [gpt-5-mini, chat]
     fallbacks: [primary, rules]
     slow_start: 100ms
+    max_attempts: 4
 `
 
 // product is the product at work, in a process of its own.

@@ -80,12 +80,17 @@ async def test_nats_client_is_answered_by_rules(jetstream, result_of, outage):
     assert "7 working days" in result["answer"]["choices"][0]["message"]["content"]
 
 
-async def test_request_that_refuses_rules_waits_for_the_provider(provider, jetstream, result_of, outage):
+async def test_request_that_refuses_rules_waits_for_the_provider(
+    provider, connection, jetstream, result_of, outage
+):
     request_id = uuid.uuid4().hex
+    parked = await connection.subscribe("llm.parked.chat")
     body = json.dumps({"messages": KNOWN}).encode()
     await jetstream.publish(
         "llm.requests.chat", body, headers={"Llm-Request-Id": request_id, "Llm-Degrade": "never"}
     )
+    message = await parked.next_msg(timeout=PATIENCE)
+    assert message.headers["Llm-Request-Id"] == request_id
     provider.up()
     result = await result_of(request_id)
     assert (result["status"], result["worker"]) == ("answered", "primary")
