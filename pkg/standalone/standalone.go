@@ -67,6 +67,9 @@ type Config struct {
 	// File is the configuration file; when it is not set, ./understudy.yaml is
 	// used if it is there, else what the environment offers.
 	File string `env:"UNDERSTUDY_CONFIG"`
+	// Services to run, where the program does not choose them itself; empty
+	// means all.
+	Services []string `env:"UNDERSTUDY_SERVICES"`
 	// MetricsAddr serves /metrics of services without an HTTP address of their
 	// own; empty serves none. Loopback only, since it asks for no key.
 	MetricsAddr string `env:"UNDERSTUDY_METRICS_ADDR"`
@@ -80,7 +83,7 @@ type Info struct {
 
 // Options of Run.
 type Options struct {
-	// Services to run; nil means All.
+	// Services to run; nil means those of Config.
 	Services []Service
 	// Ready, if not nil, is called once when everything is up.
 	Ready func(Info)
@@ -91,9 +94,6 @@ type Options struct {
 // from the environment: those of bus.Config, gateway.Config, fleet.Config and
 // Config.
 func Run(ctx context.Context, opts Options, log zerolog.Logger) error {
-	if opts.Services == nil {
-		opts.Services = All
-	}
 	settings, err := env.ParseAs[struct {
 		Own     Config
 		Bus     bus.Config
@@ -102,6 +102,11 @@ func Run(ctx context.Context, opts Options, log zerolog.Logger) error {
 	}]()
 	if err != nil {
 		return fmt.Errorf("settings: %w", err)
+	}
+	if opts.Services == nil {
+		if opts.Services, err = ParseServices(settings.Own.Services); err != nil {
+			return fmt.Errorf("UNDERSTUDY_SERVICES: %w", err)
+		}
 	}
 	settings.Bus.Name = "understudy"
 	b, err := bus.Open(ctx, settings.Bus, log)

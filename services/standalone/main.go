@@ -1,5 +1,6 @@
-// Command standalone runs every service of Understudy in one process, on the
-// embedded broker unless UNDERSTUDY_NATS_URL names another.
+// Command standalone runs every service of Understudy in one process, or those
+// that UNDERSTUDY_SERVICES lists, on the embedded broker unless
+// UNDERSTUDY_NATS_URL names another.
 package main
 
 import (
