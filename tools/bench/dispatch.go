@@ -16,7 +16,11 @@ import (
 	"understudy/pkg/worker"
 )
 
-const workerName = "bench"
+const (
+	workerName = "bench"
+	// usualConcurrency is a worker's default; more clients get as many slots.
+	usualConcurrency = 64
+)
 
 // pipeline is the product on a broker of its own: a configuration applied, and
 // a worker with its own connection.
@@ -33,7 +37,7 @@ func openPipeline(ctx context.Context, c conditions) (*pipeline, error) {
 		return nil, err
 	}
 	p := &pipeline{bus: b, registry: prometheus.NewRegistry(), durability: c.durability, closers: []func(){b.Close}}
-	settings := wire.Worker{Kind: wire.WorkerKindOpenai, BaseURL: "http://127.0.0.1/v1", Model: model, Concurrency: int64(c.clients)}
+	settings := wire.Worker{Kind: wire.WorkerKindOpenai, BaseURL: "http://127.0.0.1/v1", Model: model, Concurrency: int64(max(c.clients, usualConcurrency))}
 	_, err = config.Apply(ctx, b, wire.Config{
 		Workers: map[string]wire.Worker{workerName: settings},
 		Routes:  map[string]wire.Route{route: {Models: []string{model}, Fallbacks: []string{workerName}, Durability: c.durability}},
