@@ -51,10 +51,9 @@ type Bus struct {
 	token    string
 	closed   chan struct{}
 
-	mu        sync.Mutex
-	buckets   map[string]jetstream.KeyValue
-	consumers map[string]jetstream.Consumer
-	streams   map[string]jetstream.Stream
+	mu      sync.Mutex
+	buckets map[string]jetstream.KeyValue
+	streams map[string]jetstream.Stream
 }
 
 // Open starts the embedded broker or connects to a remote one, and creates
@@ -65,7 +64,7 @@ type Bus struct {
 func Open(ctx context.Context, cfg Config, log zerolog.Logger) (*Bus, error) {
 	b := &Bus{
 		log: log, replicas: max(cfg.Replicas, 1), token: cfg.Token, closed: make(chan struct{}),
-		buckets: map[string]jetstream.KeyValue{}, consumers: map[string]jetstream.Consumer{}, streams: map[string]jetstream.Stream{},
+		buckets: map[string]jetstream.KeyValue{}, streams: map[string]jetstream.Stream{},
 	}
 	var err error
 	if cfg.URL == "" {
@@ -90,7 +89,7 @@ func Open(ctx context.Context, cfg Config, log zerolog.Logger) (*Bus, error) {
 func (b *Bus) Connect(ctx context.Context, name string) (*Bus, error) {
 	c := &Bus{
 		log: b.log, replicas: b.replicas, token: b.token, closed: make(chan struct{}),
-		buckets: map[string]jetstream.KeyValue{}, consumers: map[string]jetstream.Consumer{}, streams: map[string]jetstream.Stream{},
+		buckets: map[string]jetstream.KeyValue{}, streams: map[string]jetstream.Stream{},
 	}
 	opts := c.options(name)
 	var err error

@@ -2,12 +2,10 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"understudy/pkg/wire"
 )
@@ -37,90 +35,43 @@ type Delivery struct {
 	// Stored is when the broker stored it in this lane.
 	Stored time.Time
 
-	msg jetstream.Msg
-}
-
-// Fetch takes up to n requests from a lane and hands each one over as it
-// comes. It returns how many came: n, or fewer once wait has passed. It is not
-// interrupted by its context, since an abandoned pull may still be served: keep
-// wait short. At least a millisecond is meant by "what is there now".
-func (b *Bus) Fetch(ctx context.Context, route string, lane wire.Lane, n int, p Priority, wait time.Duration, take func(*Delivery)) (int, error) {
-	consumer, err := b.consumer(ctx, route, lane)
-	if err != nil {
-		return 0, err
-	}
-	batch, err := consumer.Fetch(n, jetstream.FetchMaxWait(wait), jetstream.FetchPriorityGroup(priorityGroup), jetstream.FetchPrioritized(uint8(p)))
-	if err != nil {
-		return 0, fmt.Errorf("pull %s: %w", lane.Subject(route), err)
-	}
-	taken := 0
-	for msg := range batch.Messages() {
-		d, err := delivery(route, lane, msg)
-		if err != nil {
-			return taken, err
-		}
-		taken++
-		take(d)
-	}
-	err = batch.Error()
-	if err == nil || errors.Is(err, nats.ErrTimeout) {
-		return taken, nil
-	}
-	if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, nats.ErrNoResponders) {
-		b.forget(route, lane)
-	}
-	return taken, fmt.Errorf("pull %s: %w", lane.Subject(route), err)
-}
-
-func delivery(route string, lane wire.Lane, msg jetstream.Msg) (*Delivery, error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return nil, fmt.Errorf("pull %s: %w", msg.Subject(), err)
-	}
-	return &Delivery{
-		Route: route, Lane: lane, Subject: msg.Subject(), Header: msg.Headers(), Body: msg.Data(),
-		Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Stored: meta.Timestamp, msg: msg,
-	}, nil
+	nc    *nats.Conn
+	reply string
 }
 
 // Ack settles the delivery for good and returns once the broker confirmed it.
 // A confirmation that fails to come is no loss: the request is delivered again
 // and found settled.
 func (d *Delivery) Ack(ctx context.Context) error {
-	if err := d.msg.DoubleAck(ctx); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+	if _, err := d.nc.RequestWithContext(ctx, d.reply, ackAck); err != nil {
 		return fmt.Errorf("ack %s: %w", d.Subject, err)
 	}
 	return nil
 }
 
 // InProgress tells the broker that the request is still being worked on.
-func (d *Delivery) InProgress() error { return d.msg.InProgress() }
+func (d *Delivery) InProgress() error { return d.nc.Publish(d.reply, ackProgress) }
 
 // GiveBack returns the request to its lane at once.
-func (d *Delivery) GiveBack() error { return d.msg.Nak() }
+func (d *Delivery) GiveBack() error { return d.nc.Publish(d.reply, ackNak) }
 
-func (b *Bus) consumer(ctx context.Context, route string, lane wire.Lane) (jetstream.Consumer, error) {
-	key := lane.OwnerKey(route)
-	b.mu.Lock()
-	c, ok := b.consumers[key]
-	b.mu.Unlock()
-	if ok {
-		return c, nil
-	}
-	c, err := b.js.Consumer(ctx, lane.Stream(route), lane.Consumer(route))
+// Bodies of acknowledgements (NATS ADR-15).
+var (
+	ackAck      = []byte("+ACK")
+	ackProgress = []byte("+WPI")
+	ackNak      = []byte("-NAK")
+)
+
+// delivery reads a message that a consumer sent.
+func delivery(nc *nats.Conn, route string, lane wire.Lane, msg *nats.Msg) (*Delivery, error) {
+	meta, err := msg.Metadata()
 	if err != nil {
-		return nil, fmt.Errorf("open lane %s: %w", key, err)
+		return nil, fmt.Errorf("pull %s: %w", msg.Subject, err)
 	}
-	b.mu.Lock()
-	b.consumers[key] = c
-	b.mu.Unlock()
-	return c, nil
-}
-
-func (b *Bus) forget(route string, lane wire.Lane) {
-	b.mu.Lock()
-	delete(b.consumers, lane.OwnerKey(route))
-	b.mu.Unlock()
+	return &Delivery{
+		Route: route, Lane: lane, Subject: msg.Subject, Header: msg.Header, Body: msg.Data,
+		Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Stored: meta.Timestamp, nc: nc, reply: msg.Reply,
+	}, nil
 }
 
 // LaneState is how full a lane is.

@@ -9,9 +9,6 @@ import (
 	"understudy/pkg/bus"
 )
 
-// takeWhatIsThere is the wait of a pull that wants what a lane holds now.
-const takeWhatIsThere = time.Millisecond
-
 // pullLanes keeps one puller on each lane that the worker may pull, until ctx
 // ends and every puller has returned.
 func (w *Worker) pullLanes(ctx context.Context) {
@@ -52,15 +49,21 @@ func (w *Worker) pullLanes(ctx context.Context) {
 // for one request; a busy one is pulled for its share of the free slots, which
 // is all of them when no other lane is busy. busy counts the busy lanes.
 func (w *Worker) pullLane(ctx context.Context, p pull, busy *atomic.Int32) {
+	lane, err := w.bus.OpenLane(p.route, p.lane, p.priority)
+	if err != nil {
+		w.log.Error().Err(err).Msg("lane not opened")
+		return
+	}
+	defer lane.Close()
 	for ctx.Err() == nil {
 		if !w.breaker.awaitReady(ctx) || !w.awaitSlot(ctx) {
 			return
 		}
-		if w.fetch(ctx, p, 1, w.cfg.Poll, w.takeWaiting) == 0 {
+		if w.fetch(ctx, lane, 1, w.cfg.Poll, w.takeWaiting) == 0 {
 			continue
 		}
 		busy.Add(1)
-		for ctx.Err() == nil && w.burst(ctx, p, int(busy.Load())) {
+		for ctx.Err() == nil && w.burst(ctx, lane, int(busy.Load())) {
 		}
 		busy.Add(-1)
 	}
@@ -68,12 +71,12 @@ func (w *Worker) pullLane(ctx context.Context, p pull, busy *atomic.Int32) {
 
 // burst pulls a share of the free slots' worth of what is there now. It says
 // whether the lane may hold more.
-func (w *Worker) burst(ctx context.Context, p pull, busyLanes int) bool {
+func (w *Worker) burst(ctx context.Context, lane *bus.Puller, busyLanes int) bool {
 	if !w.breaker.ready() || !w.slots.one(ctx) {
 		return false
 	}
 	reserved := 1 + w.slots.upTo(w.slots.available()/busyLanes)
-	taken := w.fetch(ctx, p, reserved, takeWhatIsThere, w.takeReserved)
+	taken := w.fetch(ctx, lane, reserved, 0, w.takeReserved)
 	w.slots.release(reserved - taken)
 	return taken == reserved
 }
@@ -87,8 +90,8 @@ func (w *Worker) awaitSlot(ctx context.Context) bool {
 	return true
 }
 
-func (w *Worker) fetch(ctx context.Context, p pull, n int, wait time.Duration, take func(*bus.Delivery)) int {
-	taken, err := w.bus.Fetch(ctx, p.route, p.lane, n, p.priority, wait, take)
+func (w *Worker) fetch(ctx context.Context, lane *bus.Puller, n int, wait time.Duration, take func(*bus.Delivery)) int {
+	taken, err := lane.Pull(n, wait, take)
 	if err != nil && ctx.Err() == nil {
 		w.log.Warn().Err(err).Msg("pull failed")
 		pause(ctx, 250*time.Millisecond)
