@@ -69,13 +69,17 @@ func kvError(verb, bucket, key string, err error) error {
 // put writes a key: with revision 0 only when it is absent, else only when it
 // is still at that revision.
 func (b *Bus) put(ctx context.Context, bucket, key string, revision uint64, value any) (uint64, error) {
-	kv, err := b.bucket(ctx, bucket)
-	if err != nil {
-		return 0, err
-	}
 	data, err := encode(value)
 	if err != nil {
 		return 0, fmt.Errorf("encode %s/%s: %w", bucket, key, err)
+	}
+	return b.putRaw(ctx, bucket, key, revision, data)
+}
+
+func (b *Bus) putRaw(ctx context.Context, bucket, key string, revision uint64, data []byte) (uint64, error) {
+	kv, err := b.bucket(ctx, bucket)
+	if err != nil {
+		return 0, err
 	}
 	if revision == 0 {
 		revision, err = kv.Create(ctx, key, data)

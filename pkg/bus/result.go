@@ -9,28 +9,38 @@ import (
 	"understudy/pkg/wire"
 )
 
+// Recorded is a result as it stands in its bucket.
+type Recorded struct {
+	wire.Result
+	encoded []byte
+}
+
 // Record writes a request's terminal state: the first one wins. It returns the
 // result that stands, and whether it is this one. The result of a replay takes
 // the place of a failure with a lower replay number, and of nothing else.
-func (b *Bus) Record(ctx context.Context, d wire.Durability, r wire.Result) (stands wire.Result, won bool, err error) {
+func (b *Bus) Record(ctx context.Context, d wire.Durability, r wire.Result) (stands Recorded, won bool, err error) {
 	bucket := wire.ResultsBucket(d)
-	_, err = b.put(ctx, bucket, r.ID, 0, r)
+	stands = Recorded{Result: r}
+	if stands.encoded, err = encode(r); err != nil {
+		return stands, false, fmt.Errorf("encode result %s: %w", r.ID, err)
+	}
+	_, err = b.putRaw(ctx, bucket, r.ID, 0, stands.encoded)
 	for errors.Is(err, ErrConflict) {
 		var existing Entry[wire.Result]
 		existing, err = get[wire.Result](ctx, b, bucket, r.ID)
 		if errors.Is(err, ErrNotFound) { // it aged out in between
-			_, err = b.put(ctx, bucket, r.ID, 0, r)
+			_, err = b.putRaw(ctx, bucket, r.ID, 0, stands.encoded)
 			continue
 		}
 		if err != nil {
-			return r, false, err
+			return stands, false, err
 		}
 		if Final(existing.Value, r.Replay) {
-			return existing.Value, false, nil
+			return Recorded{Result: existing.Value}, false, nil
 		}
-		_, err = b.put(ctx, bucket, r.ID, existing.Revision, r)
+		_, err = b.putRaw(ctx, bucket, r.ID, existing.Revision, stands.encoded)
 	}
-	return r, err == nil, err
+	return stands, err == nil, err
 }
 
 // Final says whether a recorded result also ends the request's given replay.
@@ -133,15 +143,19 @@ func (b *Bus) AwaitResult(ctx context.Context, d wire.Durability, id string) (wi
 // Tell sends a recorded result to whoever waits for it: as the reply, and as
 // the end of the tokens; once when both go to the same subject. An empty
 // subject means that nobody waits there.
-func (b *Bus) Tell(r wire.Result, replyTo, streamTo string) error {
+func (b *Bus) Tell(r Recorded, replyTo, streamTo string) error {
 	if replyTo == "" && streamTo == "" {
 		return nil
 	}
-	data, err := encode(r)
-	if err != nil {
-		return fmt.Errorf("encode result %s: %w", r.ID, err)
+	data := r.encoded
+	if data == nil {
+		var err error
+		if data, err = encode(r.Result); err != nil {
+			return fmt.Errorf("encode result %s: %w", r.ID, err)
+		}
 	}
 	header := Header{wire.HeaderStatus: {string(r.Status)}, wire.HeaderRequestID: {r.ID}}
+	var err error
 	if replyTo != "" {
 		err = b.Send(replyTo, header, data)
 	}

@@ -44,7 +44,7 @@ func (g *Gateway) recordCancelled(ctx context.Context, id, route string, receive
 		AcceptedAt: received.UTC(), FinishedAt: now,
 	})
 	if err != nil || !won {
-		return stands, err
+		return stands.Result, err
 	}
 	if err := g.bus.Send(wire.CancelSubject(id), bus.Header{wire.HeaderGateway: {g.inbox.subject}}, nil); err != nil {
 		g.log.Warn().Err(err).Str("request", id).Msg("worker not told of the cancellation, it will find the result")
@@ -52,7 +52,7 @@ func (g *Gateway) recordCancelled(ctx context.Context, id, route string, receive
 	if body, err := json.Marshal(stands); err == nil {
 		g.inbox.deliver(id, bus.Message{Header: bus.Header{wire.HeaderStatus: {string(stands.Status)}}, Body: body})
 	}
-	return stands, nil
+	return stands.Result, nil
 }
 
 // heardCancel handles a cancellation that a client sent. Workers hear it, too:

@@ -27,7 +27,10 @@ const (
 // call tries the provider until it answers, or until this worker has had its
 // turn, and decides what follows.
 func (w *Worker) call(j *job) outcome {
-	answer, err := failsafe.With(w.retries(j)).WithContext(j.ctx).Get(func() (*dispatch.Answer, error) { return w.attempt(j) })
+	answer, err := w.attempt(j)
+	if err != nil && w.tryAgain(j, dispatch.AsError(err)) {
+		answer, err = w.callAgain(j, err)
+	}
 	if err == nil {
 		return outcome{verb: answered, answer: answer}
 	}
@@ -37,15 +40,25 @@ func (w *Worker) call(j *job) outcome {
 	return w.afterFailure(j, dispatch.AsError(err))
 }
 
-// retries is the policy for trying the same worker again: transient failures
-// after a growing pause, throttled ones when the provider said when, nothing
-// once output went out, and never beyond the request's budget of calls.
+// callAgain tries the same worker again after a failure: after a growing pause,
+// or when the provider said.
+func (w *Worker) callAgain(j *job, first error) (*dispatch.Answer, error) {
+	failed := first
+	return failsafe.With(w.retries(j)).WithContext(j.ctx).Get(func() (*dispatch.Answer, error) {
+		if err := failed; err != nil { // the policy begins with the failure it follows
+			failed = nil
+			return nil, err
+		}
+		return w.attempt(j)
+	})
+}
+
+// retries is the policy for trying the same worker again.
 func (w *Worker) retries(j *job) failsafe.Policy[*dispatch.Answer] {
 	limit := int64(defaultRetries)
 	if w.cfg.Settings.Retries != nil {
 		limit = *w.cfg.Settings.Retries
 	}
-	limit = min(limit, int64(j.maxAttempts()-j.Calls()-1))
 	return retrypolicy.NewBuilder[*dispatch.Answer]().
 		WithMaxRetries(int(limit)).
 		ReturnLastFailure().
@@ -61,8 +74,11 @@ func (w *Worker) retries(j *job) failsafe.Policy[*dispatch.Answer] {
 		Build()
 }
 
+// tryAgain says whether this worker may try once more: not once output went
+// out, not beyond the request's budget of calls, and only for failures that may
+// pass while the request waits in hand.
 func (w *Worker) tryAgain(j *job, e *dispatch.Error) bool {
-	if j.emitted || !w.mayGoOn() {
+	if j.emitted || j.Calls() >= j.maxAttempts() || !w.mayGoOn() {
 		return false
 	}
 	switch e.Kind.Rule().Again {

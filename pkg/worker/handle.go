@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"time"
 
 	"understudy/pkg/bus"
 	"understudy/pkg/chat"
@@ -28,12 +29,8 @@ func (w *Worker) handle(j *job) {
 // guard decides what needs no provider: requests that have ended, that came
 // too late, that are broken, or that crash whoever handles them.
 func (w *Worker) guard(j *job) (outcome, bool) {
-	if known, err := w.bus.Result(j.ctx, j.route.Durability, j.req.ID); err == nil {
-		if bus.Final(known, j.Replay) {
-			return outcome{verb: resend, known: known}, true
-		}
-	} else if !errors.Is(err, bus.ErrNotFound) && j.ctx.Err() == nil {
-		w.log.Warn().Err(err).Str("request", j.req.ID).Msg("recorded result not read")
+	if known, ended := w.knownResult(j); ended {
+		return outcome{verb: resend, known: known}, true
 	}
 	if j.Invalid != nil {
 		return failure(j.Invalid), true
@@ -59,6 +56,25 @@ func (w *Worker) guard(j *job) (outcome, bool) {
 		return w.unavailable(j), true
 	}
 	return outcome{}, false
+}
+
+// unread is how long after its publication a request cannot have ended yet.
+const unread = time.Second
+
+// knownResult reads how a request ended before. It spares itself the read for
+// one that was just published, under a dedupe id by which the broker vouches
+// that it is the only one.
+func (w *Worker) knownResult(j *job) (wire.Result, bool) {
+	d := j.delivery
+	_, fresh := d.Lane.Number()
+	if fresh && d.Deliveries == 1 && d.Header.Get(wire.HeaderNatsMsgID) == j.req.ID && time.Since(d.Stored) < unread {
+		return wire.Result{}, false
+	}
+	known, err := w.bus.Result(j.ctx, j.route.Durability, j.req.ID)
+	if err != nil && !errors.Is(err, bus.ErrNotFound) && j.ctx.Err() == nil {
+		w.log.Warn().Err(err).Str("request", j.req.ID).Msg("recorded result not read")
+	}
+	return known, err == nil && bus.Final(known, j.Replay)
 }
 
 // unavailable passes on a request that reached a worker which has just stopped

@@ -31,7 +31,7 @@ func (w *Worker) settle(j *job, out outcome) error {
 	case answered, failed, expired, cancelled:
 		err = w.end(ctx, j, out)
 	case resend:
-		err = w.endAgain(ctx, j, out.known)
+		err = w.endAgain(ctx, j, bus.Recorded{Result: out.known})
 	case handoff:
 		header, id := j.Onward(out.tried)
 		err = w.publish(ctx, wire.HandoffLane(out.to).Subject(j.req.Route), id, bus.Header(header), j.req.Body)
@@ -68,7 +68,7 @@ func (w *Worker) end(ctx context.Context, j *job, out outcome) error {
 		return w.endAgain(ctx, j, stands)
 	}
 	if out.verb == failed {
-		if err := w.setAside(ctx, j, stands); err != nil {
+		if err := w.setAside(ctx, j, stands.Result); err != nil {
 			return err
 		}
 	}
@@ -81,9 +81,9 @@ func (w *Worker) end(ctx context.Context, j *job, out outcome) error {
 
 // endAgain finishes what an earlier handling may have left half done: the dead
 // letter of a failure, and the word to whoever waits.
-func (w *Worker) endAgain(ctx context.Context, j *job, known wire.Result) error {
+func (w *Worker) endAgain(ctx context.Context, j *job, known bus.Recorded) error {
 	if known.Status == dispatch.StatusFailed && known.Replay == j.Replay {
-		if err := w.setAside(ctx, j, known); err != nil {
+		if err := w.setAside(ctx, j, known.Result); err != nil {
 			return err
 		}
 	}
@@ -131,7 +131,7 @@ func (w *Worker) setAside(ctx context.Context, j *job, r wire.Result) error {
 const reasonPoisonous = "poisonous"
 
 // tell passes the recorded result to whoever waits for it.
-func (w *Worker) tell(j *job, r wire.Result) {
+func (w *Worker) tell(j *job, r bus.Recorded) {
 	if err := w.bus.Tell(r, j.ReplyTo, j.StreamTo); err != nil {
 		w.log.Debug().Err(err).Str("request", r.ID).Msg("result not told, it is recorded")
 	}
