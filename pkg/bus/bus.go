@@ -48,7 +48,7 @@ type Bus struct {
 	log      zerolog.Logger
 	server   *server.Server // nil when remote
 	replicas int
-	token    string
+	cfg      Config
 	closed   chan struct{}
 
 	mu      sync.Mutex
@@ -63,7 +63,7 @@ type Bus struct {
 // log.
 func Open(ctx context.Context, cfg Config, log zerolog.Logger) (*Bus, error) {
 	b := &Bus{
-		log: log, replicas: max(cfg.Replicas, 1), token: cfg.Token, closed: make(chan struct{}),
+		log: log, replicas: max(cfg.Replicas, 1), cfg: cfg, closed: make(chan struct{}),
 		buckets: map[string]jetstream.KeyValue{}, streams: map[string]jetstream.Stream{},
 	}
 	var err error
@@ -88,20 +88,11 @@ func Open(ctx context.Context, cfg Config, log zerolog.Logger) (*Bus, error) {
 // running.
 func (b *Bus) Connect(ctx context.Context, name string) (*Bus, error) {
 	c := &Bus{
-		log: b.log, replicas: b.replicas, token: b.token, closed: make(chan struct{}),
+		log: b.log, replicas: b.replicas, cfg: b.cfg, closed: make(chan struct{}),
 		buckets: map[string]jetstream.KeyValue{}, streams: map[string]jetstream.Stream{},
 	}
-	opts := c.options(name)
 	var err error
-	if b.server != nil {
-		c.nc, err = nats.Connect("", append(opts, nats.InProcessServer(b.server), nats.Token(b.token))...)
-	} else {
-		c.nc, err = nats.Connect(b.nc.Opts.Url, append(opts, nats.SetCustomDialer(b.nc.Opts.CustomDialer), func(o *nats.Options) error {
-			o.UserJWT, o.SignatureCB = b.nc.Opts.UserJWT, b.nc.Opts.SignatureCB
-			return nil
-		})...)
-	}
-	if err != nil {
+	if c.nc, err = b.dial(c.options(name)); err != nil {
 		return nil, fmt.Errorf("connect %s: %w", name, err)
 	}
 	if c.js, err = jetstream.New(c.nc); err != nil {
@@ -137,19 +128,7 @@ func (b *Bus) options(name string) []nats.Option {
 }
 
 func (b *Bus) connect(ctx context.Context, cfg Config) (err error) {
-	opts := b.options(cfg.Name)
-	if cfg.Token != "" {
-		opts = append(opts, nats.Token(cfg.Token))
-	}
-	if b.server != nil {
-		b.nc, err = nats.Connect("", append(opts, nats.InProcessServer(b.server))...)
-	} else {
-		if cfg.Creds != "" {
-			opts = append(opts, nats.UserCredentials(cfg.Creds))
-		}
-		b.nc, err = nats.Connect(cfg.URL, opts...)
-	}
-	if err != nil {
+	if b.nc, err = b.dial(b.options(cfg.Name)); err != nil {
 		return fmt.Errorf("connect to broker: %w", err)
 	}
 	b.js, err = jetstream.New(b.nc)
@@ -157,6 +136,20 @@ func (b *Bus) connect(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("open jetstream: %w", err)
 	}
 	return b.await(ctx)
+}
+
+// dial connects to the broker that this Bus was opened for.
+func (b *Bus) dial(opts []nats.Option) (*nats.Conn, error) {
+	if b.cfg.Token != "" {
+		opts = append(opts, nats.Token(b.cfg.Token))
+	}
+	if b.server != nil {
+		return nats.Connect("", append(opts, nats.InProcessServer(b.server))...)
+	}
+	if b.cfg.Creds != "" {
+		opts = append(opts, nats.UserCredentials(b.cfg.Creds))
+	}
+	return nats.Connect(b.cfg.URL, opts...)
 }
 
 // await blocks until JetStream answers.

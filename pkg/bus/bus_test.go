@@ -263,3 +263,23 @@ func TestSubjectThatNoQueueTakesIsAnErrorAtOnce(t *testing.T) {
 		t.Fatalf("publishing to an unknown route: %v", err)
 	}
 }
+
+func TestSecondConnectionReachesTheSameRemoteBroker(t *testing.T) {
+	cfg := bustest.Config(t)
+	cfg.Listen, cfg.Token = "127.0.0.1:0", "secret"
+	home := bustest.Open(t, cfg)
+	if err := home.SetWorker(t.Context(), "openai", wire.Worker{Kind: wire.WorkerKindOpenai}); err != nil {
+		t.Fatal(err)
+	}
+	remote := bustest.Open(t, bus.Config{URL: home.ClientURL(), Token: cfg.Token})
+	second, err := remote.Connect(t.Context(), "second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if workers, err := second.Workers(ctx); err != nil || len(workers) != 1 {
+		t.Errorf("workers %v, %v", workers, err)
+	}
+}

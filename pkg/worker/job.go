@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"time"
 
 	"understudy/pkg/bus"
 	"understudy/pkg/dispatch"
@@ -13,6 +12,9 @@ import (
 
 // errGiveBack ends a call so that its request goes back to its lane.
 var errGiveBack = errors.New("worker is shutting down")
+
+// errLate ends a call whose caller's patience is over.
+var errLate = dispatch.Errorf(dispatch.Deadline, "no answer before the deadline")
 
 // job is one request in hand.
 type job struct {
@@ -36,8 +38,7 @@ func (w *Worker) newJob(d *bus.Delivery) *job {
 	e := envelope.Open(route, envelope.Place{Route: d.Route, Sequence: d.Sequence, Stored: d.Stored, Fresh: fresh}, envelope.Header(d.Header), d.Body)
 	j := &job{Envelope: e, req: &e.Request, delivery: d, route: route}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	late := dispatch.Errorf(dispatch.Deadline, "no answer before the deadline, %s", e.Request.Deadline.UTC().Format(time.RFC3339))
-	timed, stop := context.WithDeadlineCause(ctx, e.Request.Deadline, late)
+	timed, stop := context.WithDeadlineCause(ctx, e.Request.Deadline, errLate)
 	j.ctx, j.cancel = timed, func(cause error) { cancel(cause); stop() }
 	return j
 }

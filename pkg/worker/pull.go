@@ -59,7 +59,7 @@ func (w *Worker) pullLane(ctx context.Context, p pull, busy *atomic.Int32) {
 		if !w.breaker.awaitReady(ctx) || !w.awaitSlot(ctx) {
 			return
 		}
-		if w.fetch(ctx, lane, 1, w.cfg.Poll, w.takeWaiting) == 0 {
+		if w.fetch(ctx, lane, 1, w.cfg.Poll, func(d *bus.Delivery) { w.takeWaiting(ctx, d) }) == 0 {
 			continue
 		}
 		busy.Add(1)
@@ -90,6 +90,14 @@ func (w *Worker) awaitSlot(ctx context.Context) bool {
 	return true
 }
 
+// awaitSlotFor waits until a slot is free and takes it; false when the request's
+// context, or the pulling of its lane, ended first.
+func (w *Worker) awaitSlotFor(lane context.Context, j *job) bool {
+	stop := context.AfterFunc(lane, func() { j.cancel(errGiveBack) })
+	defer stop()
+	return w.slots.one(j.ctx)
+}
+
 func (w *Worker) fetch(ctx context.Context, lane *bus.Puller, n int, wait time.Duration, take func(*bus.Delivery)) int {
 	taken, err := lane.Pull(n, wait, take)
 	if err != nil && ctx.Err() == nil {
@@ -103,27 +111,46 @@ func (w *Worker) fetch(ctx context.Context, lane *bus.Puller, n int, wait time.D
 func (w *Worker) takeReserved(d *bus.Delivery) {
 	j := w.newJob(d)
 	w.hand.add(j)
-	w.requests.Go(func() {
-		defer w.slots.release(1)
-		defer w.hand.remove(j)
-		w.handle(j)
-	})
+	w.run(j)
 }
 
 // takeWaiting handles a request that came while the slots were perhaps taken
-// by others: it waits in hand. This is the one waiting request of its lane.
-func (w *Worker) takeWaiting(d *bus.Delivery) {
+// by others: it waits in hand. This is the one waiting request of its lane. It
+// goes back when the lane is no longer pulled, since another may serve it now.
+func (w *Worker) takeWaiting(lane context.Context, d *bus.Delivery) {
 	j := w.newJob(d)
 	w.hand.add(j)
-	if w.slots.upTo(1) == 0 && !w.slots.one(j.ctx) {
-		// Cancelled or past its deadline: settling needs no slot.
+	if w.slots.upTo(1) == 0 && !w.awaitSlotFor(lane, j) {
+		// Cancelled, past its deadline or to be given back: that needs no slot.
 		defer w.hand.remove(j)
 		w.handle(j)
 		return
 	}
-	w.requests.Go(func() {
-		defer w.slots.release(1)
-		defer w.hand.remove(j)
+	w.run(j)
+}
+
+// run handles a request in a goroutine that has just finished another, if there
+// is one, since its stack has grown already; else in a new one.
+func (w *Worker) run(j *job) {
+	w.requests.Add(1)
+	select {
+	case w.next <- j:
+	default:
+		go w.serve(j)
+	}
+}
+
+// serve handles one request after the other until the worker is over.
+func (w *Worker) serve(j *job) {
+	for {
 		w.handle(j)
-	})
+		w.hand.remove(j)
+		w.slots.release(1)
+		w.requests.Done()
+		select {
+		case j = <-w.next:
+		case <-w.over:
+			return
+		}
+	}
 }

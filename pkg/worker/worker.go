@@ -73,6 +73,8 @@ type Worker struct {
 	started  time.Time
 	changed  chan struct{} // something that health should tell
 	requests sync.WaitGroup
+	next     chan *job     // for goroutines that have finished one
+	over     chan struct{} // closed when there will be no more
 }
 
 // New returns a worker that does nothing until Run.
@@ -94,6 +96,8 @@ func New(cfg Config, b *bus.Bus, p Provider, log zerolog.Logger) *Worker {
 		hand:    newHand(),
 		alone:   make(chan struct{}, 1),
 		changed: make(chan struct{}, 1),
+		next:    make(chan *job),
+		over:    make(chan struct{}),
 	}
 	w.breaker = newBreaker(cfg.Settings.Breaker, w.breakerChanged)
 	return w
@@ -128,6 +132,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.pullLanes(ctx)
 	pulling.Wait()
 	w.drain()
+	close(w.over)
 
 	stopSide()
 	sides.Wait()

@@ -175,6 +175,27 @@ func (s *stage) awaitDeadLetters(n int) []bus.KeptDeadLetter {
 	}
 }
 
+// awaitInHand waits until the broker has handed out at least n requests that
+// are not settled.
+func (s *stage) awaitInHand(n int) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		inHand := 0
+		for lane := range wire.Lanes {
+			state, err := s.bus.LaneState(ctx, "chat", wire.NumberedLane(lane))
+			if err != nil {
+				s.Fatal(err)
+			}
+			inHand += state.InHand
+		}
+		if inHand >= n {
+			return
+		}
+	}
+}
+
 const hello = `{"messages":[{"role":"user","content":"hello"}]}`
 
 func zero() *int64 { v := int64(0); return &v }
@@ -421,6 +442,36 @@ func TestDrainLetsRequestsFinish(t *testing.T) {
 	<-stopped
 	if r := s.await("a"); r.Status != dispatch.StatusAnswered {
 		t.Fatalf("result %+v", r)
+	}
+}
+
+func TestDrainIsNotHeldUpByRequestsThatWaitForASlot(t *testing.T) {
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai"}})
+	called := make(chan struct{}, 1)
+	settings := wire.Worker{Concurrency: 1, Timeouts: wire.Timeouts{FirstToken: wire.Duration(time.Minute)}}
+	stop := s.start(worker.Config{Name: "openai", Drain: time.Millisecond, Settings: settings}, script{answer: func(ctx context.Context, _ *dispatch.Request, _ dispatch.Emit) (*dispatch.Answer, error) {
+		called <- struct{}{}
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}})
+	const requests = 20
+	for i := range requests {
+		s.publish(fmt.Sprint("r", i), hello)
+	}
+	<-called
+	s.awaitInHand(2) // one is called, another waits for its slot
+	stopped := make(chan struct{})
+	go func() { stop(); close(stopped) }()
+	select {
+	case <-stopped:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the worker does not stop")
+	}
+	s.start(worker.Config{Name: "openai", Instance: "i2"}, script{answer: says("from the replica")})
+	for i := range requests {
+		if r := s.await(fmt.Sprint("r", i)); r.Status != dispatch.StatusAnswered {
+			t.Errorf("result %+v", r)
+		}
 	}
 }
 
