@@ -30,8 +30,8 @@ const (
 )
 
 // configuration is the product's file: the usual one, but for times. An outage
-// is over soon after the provider is back, and a request that nobody can answer
-// ends in its second pass of the chain.
+// is over soon after the provider is back, and there is a route whose requests
+// end soon when nobody can answer them.
 const configuration = `workers:
   primary:
     kind: openai
@@ -46,7 +46,11 @@ routes:
     models: [gpt-5-mini, chat]
     fallbacks: [primary, rules]
     slow_start: 100ms
-    max_attempts: 4
+  brief:
+    fallbacks: [primary, rules]
+    slow_start: 100ms
+    max_attempts: 3
+    timeout: 10s
 `
 
 // product is the product at work, in a process of its own.

@@ -107,7 +107,7 @@ def test_streamed_tool_call(client):
 
 
 def test_models_are_listed(client):
-    assert {model.id for model in client.models.list()} == {"chat", "gpt-5-mini"}
+    assert {model.id for model in client.models.list()} == {"brief", "chat", "gpt-5-mini"}
     assert client.models.retrieve("chat").owned_by == "understudy"
 
 

@@ -65,7 +65,7 @@ async def test_openai_client_is_answered_by_rules(client, outage):
 
 async def test_question_that_no_rule_knows_is_an_honest_error(client, outage):
     with pytest.raises(openai.InternalServerError) as caught:
-        client.chat.completions.create(model="gpt-5-mini", messages=UNKNOWN)
+        client.chat.completions.create(model="brief", messages=UNKNOWN)
     assert caught.value.status_code == 503
     assert int(caught.value.response.headers["retry-after"]) >= 1
     assert caught.value.response.headers["x-should-retry"] == "false"
