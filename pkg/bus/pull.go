@@ -64,9 +64,9 @@ type pullRequest struct {
 
 // Pull takes up to n requests and hands each one over as it comes. It returns
 // how many came: n, or what was there when wait is zero, or fewer than n once
-// wait has passed. It is not interrupted, since an abandoned pull may still be
-// served: keep wait short.
-func (p *Puller) Pull(n int, wait time.Duration, take func(*Delivery)) (int, error) {
+// wait has passed or ctx has ended. After ctx has ended the puller is good for
+// Close only, which gives back what the broken-off pull still brings.
+func (p *Puller) Pull(ctx context.Context, n int, wait time.Duration, take func(*Delivery)) (int, error) {
 	body, err := json.Marshal(pullRequest{Batch: n, Expires: wait, NoWait: wait == 0, Group: priorityGroup, Priority: p.priority})
 	if err != nil {
 		return 0, err
@@ -80,6 +80,8 @@ func (p *Puller) Pull(n int, wait time.Duration, take func(*Delivery)) (int, err
 	defer patience.Stop()
 	for taken := 0; taken < n; {
 		select {
+		case <-ctx.Done():
+			return taken, nil
 		case <-patience.C:
 			return taken, nil
 		case msg, open := <-p.arrived:
@@ -117,11 +119,14 @@ func (p *Puller) over(msg *nats.Msg, status, reply string) (bool, error) {
 	return true, fmt.Errorf("pull %s: %w: %s %s", p.lane.OwnerKey(p.route), ErrLaneGone, status, msg.Header.Get("Description"))
 }
 
-// Close ends the puller and gives back what arrived unseen.
+// Close ends the puller and gives back what arrived unseen. The broker drops a
+// pull that nobody waits for; what it sent before it knew has arrived once it
+// has answered a ping.
 func (p *Puller) Close() {
-	if err := p.sub.Unsubscribe(); err != nil {
+	if err := p.sub.Drain(); err != nil {
 		return // the connection is gone; the ack wait gives back
 	}
+	_ = p.nc.FlushTimeout(pullGrace)
 	for {
 		select {
 		case msg, open := <-p.arrived:
@@ -138,11 +143,11 @@ func (p *Puller) Close() {
 }
 
 // Fetch pulls once from a lane: see Puller.Pull.
-func (b *Bus) Fetch(_ context.Context, route string, lane wire.Lane, n int, p Priority, wait time.Duration, take func(*Delivery)) (int, error) {
+func (b *Bus) Fetch(ctx context.Context, route string, lane wire.Lane, n int, p Priority, wait time.Duration, take func(*Delivery)) (int, error) {
 	puller, err := b.OpenLane(route, lane, p)
 	if err != nil {
 		return 0, err
 	}
 	defer puller.Close()
-	return puller.Pull(n, wait, take)
+	return puller.Pull(ctx, n, wait, take)
 }

@@ -62,6 +62,11 @@ type Envelope struct {
 	Tried []string
 	// Hops counts handoffs and retries so far.
 	Hops int64
+	// Passes counts the passes of the chain that ended in a retry later.
+	Passes int64
+	// Forgiven counts provider calls that no longer count against the budget,
+	// because the request was parked after them.
+	Forgiven int64
 	// Replay is the replay's number; 0 for a request that was not replayed.
 	Replay int64
 	// Invalid is the first thing wrong with the headers; nil when all is well.
@@ -107,6 +112,8 @@ func (e *Envelope) readHistory(h *headerReader) {
 		e.Accepted = accepted
 	}
 	e.Hops = h.number(wire.HeaderHops)
+	e.Passes = h.number(wire.HeaderPasses)
+	e.Forgiven = h.number(wire.HeaderForgiven)
 	if tried := h.header.get(wire.HeaderTried); tried != "" {
 		e.Tried = strings.Split(tried, ",")
 	}
@@ -140,8 +147,14 @@ func (e *Envelope) deadline(h *headerReader, route wire.Route) time.Time {
 	return asked
 }
 
-// Calls counts the provider calls made for the request so far.
+// Calls counts the provider calls made for the request so far, but for the
+// forgiven ones.
 func (e *Envelope) Calls() int {
+	return e.AllCalls() - int(e.Forgiven)
+}
+
+// AllCalls counts the provider calls made for the request so far.
+func (e *Envelope) AllCalls() int {
 	n := 0
 	for _, a := range e.Attempts {
 		if a.Kind != dispatch.Refused && a.Kind != dispatch.Unavailable {
@@ -162,9 +175,34 @@ func (e *Envelope) DedupeID(step string) string {
 	return id + "." + step
 }
 
-// Onward returns the headers of the request's next hop, and its dedupe id.
-// tried are the workers that had their turn; none begins a new pass.
-func (e *Envelope) Onward(tried []string) (Header, string) {
+// Handoff returns the headers for the next worker of the chain, and the hop's
+// dedupe id. tried are the workers that had their turn in this pass.
+func (e *Envelope) Handoff(tried []string) (Header, string) {
+	h, id := e.onward()
+	h.set(wire.HeaderTried, strings.Join(tried, ","))
+	return h, id
+}
+
+// Retry returns the headers for another pass of the whole chain.
+func (e *Envelope) Retry() (Header, string) {
+	h, id := e.onward()
+	delete(h, wire.HeaderTried)
+	h.set(wire.HeaderPasses, strconv.FormatInt(e.Passes+1, 10))
+	return h, id
+}
+
+// Park returns the headers for the parked lane: the request waits there for a
+// model to come up, and then starts anew.
+func (e *Envelope) Park() (Header, string) {
+	h, id := e.onward()
+	delete(h, wire.HeaderTried)
+	delete(h, wire.HeaderPasses)
+	h.set(wire.HeaderForgiven, strconv.Itoa(e.AllCalls()))
+	return h, id
+}
+
+// onward returns the headers that every next hop has.
+func (e *Envelope) onward() (Header, string) {
 	h := maps.Clone(e.header)
 	if h == nil {
 		h = Header{}
@@ -175,7 +213,6 @@ func (e *Envelope) Onward(tried []string) (Header, string) {
 	h.set(wire.HeaderAccepted, e.Accepted.UTC().Format(time.RFC3339Nano))
 	h.set(wire.HeaderDeadline, e.Request.Deadline.UTC().Format(time.RFC3339Nano))
 	h.set(wire.HeaderHops, hops)
-	h.set(wire.HeaderTried, strings.Join(tried, ","))
 	if data, err := json.Marshal(e.Attempts); err == nil {
 		h.set(wire.HeaderAttempts, string(data))
 	}

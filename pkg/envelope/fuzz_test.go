@@ -43,7 +43,7 @@ func FuzzOpen(f *testing.F) {
 		if e.Invalid != nil && (e.Invalid.Kind != dispatch.BadRequest || e.Invalid.Param == "") {
 			t.Fatalf("blamed %+v", e.Invalid)
 		}
-		next, id := e.Onward(nil)
+		next, id := e.Handoff(nil)
 		if id == e.Request.ID {
 			t.Fatalf("the next hop is a duplicate of the request %q", id)
 		}

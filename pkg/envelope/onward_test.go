@@ -19,7 +19,7 @@ func TestTheNextHopSeesTheSameRequest(t *testing.T) {
 		wire.HeaderReplyTo, "_INBOX.a", wire.HeaderStreamTo, "_INBOX.b", wire.HeaderTenant, "acme", wire.HeaderDegrade, "allow",
 		wire.HeaderTraceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", wire.HeaderReplay, "2")
 	first.Attempts = []wire.Attempt{{Worker: "openai", Instance: "i", StartedAt: stored, DurationMS: 9, Kind: dispatch.Silent}}
-	h, _ := first.Onward([]string{"openai", "claude"})
+	h, _ := first.Handoff([]string{"openai", "claude"})
 
 	later := envelope.Place{Route: "chat", Sequence: 9000, Stored: stored.Add(10 * time.Second)}
 	second := envelope.Open(wire.Route{Degrade: dispatch.DegradeNever}, later, h, first.Request.Body)
@@ -41,7 +41,7 @@ func TestTheNextHopSeesTheSameRequest(t *testing.T) {
 }
 
 func TestANewPassOfTheChainForgetsWhoHadTheirTurn(t *testing.T) {
-	h, _ := open(wire.Route{}, wire.HeaderTried, "openai,claude").Onward(nil)
+	h, _ := open(wire.Route{}, wire.HeaderTried, "openai,claude").Handoff(nil)
 	if e := envelope.Open(wire.Route{}, place, h, nil); len(e.Tried) != 0 {
 		t.Errorf("tried %q", e.Tried)
 	}
@@ -52,7 +52,7 @@ func TestOnwardDropsTheBrokersHeadersAndKeepsTheRest(t *testing.T) {
 		"X-Shop", "berlin", wire.HeaderTenant, "acme", "traceparent", "00-x")
 	original["X-Many"] = []string{"a", "b"}
 	before := maps.Clone(original)
-	h, _ := envelope.Open(wire.Route{}, place, original, nil).Onward(nil)
+	h, _ := envelope.Open(wire.Route{}, place, original, nil).Handoff(nil)
 	for name := range h {
 		if strings.HasPrefix(name, "Nats-") {
 			t.Errorf("kept %s", name)
@@ -66,7 +66,7 @@ func TestOnwardDropsTheBrokersHeadersAndKeepsTheRest(t *testing.T) {
 	if !reflect.DeepEqual(original, before) {
 		t.Errorf("the delivery's own headers changed: %v", original)
 	}
-	if h, _ := envelope.Open(wire.Route{}, place, nil, nil).Onward(nil); h[wire.HeaderRequestID][0] != "chat-4711" {
+	if h, _ := envelope.Open(wire.Route{}, place, nil, nil).Handoff(nil); h[wire.HeaderRequestID][0] != "chat-4711" {
 		t.Errorf("without headers: %v", h)
 	}
 }
@@ -77,7 +77,7 @@ func TestDedupeIDsDifferFromEveryIDAndFromEachOther(t *testing.T) {
 		for _, replay := range []string{"", "1", "2", "11"} {
 			for _, hops := range []string{"", "1", "2", "10", "11"} {
 				e := open(wire.Route{}, wire.HeaderRequestID, id, wire.HeaderReplay, replay, wire.HeaderHops, hops)
-				_, onward := e.Onward(nil)
+				_, onward := e.Handoff(nil)
 				what := strings.Join([]string{id, "replay", replay, "hops", hops}, " ")
 				if other, taken := seen[onward]; taken {
 					t.Errorf("%q is the dedupe id of %s and of %s", onward, other, what)
@@ -96,8 +96,8 @@ func TestDedupeIDsDifferFromEveryIDAndFromEachOther(t *testing.T) {
 
 func TestDoingTheSameStepTwiceHasOneDedupeID(t *testing.T) {
 	pairs := []string{wire.HeaderRequestID, "order-1", wire.HeaderHops, "3"}
-	_, first := open(wire.Route{}, pairs...).Onward([]string{"openai"})
-	_, second := open(wire.Route{}, pairs...).Onward([]string{"openai", "claude"})
+	_, first := open(wire.Route{}, pairs...).Handoff([]string{"openai"})
+	_, second := open(wire.Route{}, pairs...).Handoff([]string{"openai", "claude"})
 	if first != second {
 		t.Errorf("%q and %q", first, second)
 	}

@@ -169,14 +169,14 @@ func (f *Fleet) start(ctx context.Context, name string, settings wire.Worker) (*
 	}
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m := &member{settings: fingerprint(settings), cancel: cancel, done: make(chan struct{})}
-	w := worker.New(worker.Config{
+	cfg := worker.Config{
 		Name: name, Instance: f.cfg.Instance, Settings: settings, Local: local, Drain: f.cfg.Drain, Metrics: f.cfg.Metrics,
-	}, conn, provider, f.log)
+	}
 	go func() {
 		defer close(m.done)
 		defer conn.Close()
 		for own.Err() == nil {
-			if err := w.Run(own); err != nil {
+			if err := worker.New(cfg, conn, provider, f.log).Run(own); err != nil {
 				f.log.Error().Err(err).Str("worker", name).Msg("worker failed, starting it again")
 				select {
 				case <-own.Done():

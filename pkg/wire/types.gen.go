@@ -187,6 +187,10 @@ const (
 	HeaderAccepted = "Llm-Accepted"
 	// Internal: handoffs and retries so far.
 	HeaderHops = "Llm-Hops"
+	// Internal: passes of the chain so far that ended in a retry.
+	HeaderPasses = "Llm-Passes"
+	// Internal: provider calls that no longer count, because the request was parked after them.
+	HeaderForgiven = "Llm-Forgiven"
 	// Internal: the replay's number.
 	HeaderReplay = "Llm-Replay"
 	// On tokens: the chunk's number, from 0.

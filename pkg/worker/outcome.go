@@ -59,19 +59,31 @@ func (w *Worker) afterFailure(j *job, e *dispatch.Error) outcome {
 	if next, ok := w.table.next(j.req.Route, tried, modelsOnly); ok {
 		return outcome{verb: handoff, to: next, tried: tried}
 	}
-	last := w.decisive(j, e)
-	if e.Kind == dispatch.ContextLength || j.Calls() >= j.maxAttempts() {
-		return failure(last)
+	if e.Kind == dispatch.ContextLength {
+		return failure(e)
 	}
-	if j.req.Degrade == dispatch.DegradeNever {
+	mayPark := j.req.Degrade == dispatch.DegradeNever && j.AllCalls() < parkedBudgets*j.maxAttempts()
+	if mayPark && w.table.owner(j.req.Route, wire.LaneParked) == "" {
 		return outcome{verb: park}
 	}
-	pause := laterPause(j.Hops)
-	if w.worthRetrying(j, e) && time.Until(j.req.Deadline) > pause {
+	pause := laterPause(j.Passes)
+	if j.Passes < maxPasses && j.Calls() < j.maxAttempts() && w.worthRetrying(j, e) && time.Until(j.req.Deadline) > pause {
 		return outcome{verb: retryLater, after: pause}
 	}
-	return failure(last)
+	if mayPark {
+		return outcome{verb: park}
+	}
+	return failure(w.decisive(j, e))
 }
+
+// parkedBudgets is how many budgets of calls a request may use up that waits
+// for a model: being parked forgives the calls before.
+const parkedBudgets = 3
+
+// maxPasses is how often a request goes through its chain again. The pauses
+// between grow from one second, so that a caller who waits learns of the end
+// within about ten.
+const maxPasses = 3
 
 // worthRetrying says whether this pass of the chain met a failure that may
 // have passed a little later.
@@ -87,10 +99,8 @@ func (w *Worker) worthRetrying(j *job, e *dispatch.Error) bool {
 	return false
 }
 
-// laterPause grows with each hop that a request has behind it.
-func laterPause(hops int64) time.Duration {
-	return min(time.Second<<min(hops, 6), 30*time.Second)
-}
+// laterPause grows with each pass that a request has behind it.
+func laterPause(passes int64) time.Duration { return time.Second << passes }
 
 // decisive is the failure that a caller should hear of: a provider's, rather
 // than that a worker was not available or that no rule fits.

@@ -99,7 +99,7 @@ func (w *Worker) awaitSlotFor(lane context.Context, j *job) bool {
 }
 
 func (w *Worker) fetch(ctx context.Context, lane *bus.Puller, n int, wait time.Duration, take func(*bus.Delivery)) int {
-	taken, err := lane.Pull(n, wait, take)
+	taken, err := lane.Pull(ctx, n, wait, take)
 	if err != nil && ctx.Err() == nil {
 		w.log.Warn().Err(err).Msg("pull failed")
 		pause(ctx, 250*time.Millisecond)

@@ -33,13 +33,13 @@ func (w *Worker) settle(j *job, out outcome) error {
 	case resend:
 		err = w.endAgain(ctx, j, bus.Recorded{Result: out.known})
 	case handoff:
-		header, id := j.Onward(out.tried)
+		header, id := j.Handoff(out.tried)
 		err = w.publish(ctx, wire.HandoffLane(out.to).Subject(j.req.Route), id, bus.Header(header), j.req.Body)
 	case park:
-		header, id := j.Onward(nil)
+		header, id := j.Park()
 		err = w.publish(ctx, wire.LaneParked.Subject(j.req.Route), id, bus.Header(header), j.req.Body)
 	case retryLater:
-		header, id := j.Onward(nil)
+		header, id := j.Retry()
 		err = w.bus.RetryLater(ctx, j.req.Route, id, time.Now().Add(out.after), bus.Header(header), j.req.Body)
 	case giveBack:
 		return j.delivery.GiveBack()

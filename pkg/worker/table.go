@@ -176,6 +176,13 @@ func (t *table) next(route string, tried []string, modelsOnly bool) (string, boo
 	return "", false
 }
 
+// owner returns who may pull a lane now; empty when nobody may.
+func (t *table) owner(route string, lane wire.Lane) string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.owners[lane.OwnerKey(route)]
+}
+
 func (t *table) isModel(worker string) bool {
 	w, known := t.workers[worker]
 	return known && w.Kind != wire.WorkerKindRules

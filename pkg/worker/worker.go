@@ -40,7 +40,7 @@ type Config struct {
 	// Drain is how long requests in hand may take to finish once the worker is
 	// told to stop; then they are given back. Default 25 s.
 	Drain time.Duration
-	// Poll is how long a pull on a quiet lane waits. Default 1 s.
+	// Poll is how long a pull on a quiet lane waits. Default 5 s.
 	Poll time.Duration
 	// Metrics may be shared between workers; nil measures nothing.
 	Metrics *Metrics
@@ -50,7 +50,7 @@ type Config struct {
 const (
 	defaultConcurrency = 64
 	defaultDrain       = 25 * time.Second
-	defaultPoll        = time.Second
+	defaultPoll        = 5 * time.Second
 	defaultRetries     = 2
 	defaultAckWait     = 15 * time.Second
 	healthInterval     = time.Second
