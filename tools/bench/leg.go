@@ -51,7 +51,7 @@ const settlePatience = 10 * time.Second
 // settle waits until the queue is empty, and compares. An answer goes out
 // before its delivery is acknowledged, so the queue empties a little later.
 func (a *accounts) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, settlePatience)
+	patience, cancel := context.WithTimeout(ctx, settlePatience)
 	defer cancel()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
@@ -64,7 +64,7 @@ func (a *accounts) settle(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-ctx.Done():
+		case <-patience.Done():
 			return fmt.Errorf("asked %d, recorded %d, still queued %d", a.asked, recorded, queued)
 		case <-look.C:
 		}
