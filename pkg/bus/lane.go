@@ -32,6 +32,8 @@ type Delivery struct {
 	Sequence uint64
 	// Deliveries counts how often the broker handed it out, this time included.
 	Deliveries uint64
+	// Waiting is how many more the lane held when this one was handed out.
+	Waiting uint64
 	// Stored is when the broker stored it in this lane.
 	Stored time.Time
 
@@ -70,7 +72,7 @@ func delivery(nc *nats.Conn, route string, lane wire.Lane, msg *nats.Msg) (*Deli
 	}
 	return &Delivery{
 		Route: route, Lane: lane, Subject: msg.Subject, Header: msg.Header, Body: msg.Data,
-		Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Stored: meta.Timestamp, nc: nc, reply: msg.Reply,
+		Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Waiting: meta.NumPending, Stored: meta.Timestamp, nc: nc, reply: msg.Reply,
 	}, nil
 }
 

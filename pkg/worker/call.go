@@ -112,8 +112,8 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 		}
 	}
 	a := wire.Attempt{Worker: w.cfg.Name, Instance: w.cfg.Instance, StartedAt: started.UTC(), DurationMS: time.Since(started).Milliseconds()}
-	if first := vigil.firstToken(); !first.IsZero() {
-		a.FirstTokenMS = max(first.Sub(started).Milliseconds(), 1)
+	if first := vigil.firstToken(); first > 0 {
+		a.FirstTokenMS = max(first.Milliseconds(), 1)
 	}
 	w.judge(&a, answer, err)
 	if errors.Is(err, errGiveBack) {

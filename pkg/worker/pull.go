@@ -59,26 +59,32 @@ func (w *Worker) pullLane(ctx context.Context, p pull, busy *atomic.Int32) {
 		if !w.breaker.awaitReady(ctx) || !w.awaitSlot(ctx) {
 			return
 		}
-		if w.fetch(ctx, lane, 1, w.cfg.Poll, func(d *bus.Delivery) { w.takeWaiting(ctx, d) }) == 0 {
-			continue
-		}
+		waiting := 0
+		w.fetch(ctx, lane, 1, w.cfg.Poll, func(d *bus.Delivery) {
+			waiting = int(d.Waiting)
+			w.takeWaiting(ctx, d)
+		})
 		busy.Add(1)
-		for ctx.Err() == nil && w.burst(ctx, lane, int(busy.Load())) {
+		for waiting > 0 && ctx.Err() == nil && w.breaker.ready() {
+			waiting = w.burst(ctx, lane, waiting, int(busy.Load()))
 		}
 		busy.Add(-1)
 	}
 }
 
-// burst pulls a share of the free slots' worth of what is there now. It says
-// whether the lane may hold more.
-func (w *Worker) burst(ctx context.Context, lane *bus.Puller, busyLanes int) bool {
-	if !w.breaker.ready() || !w.slots.one(ctx) {
-		return false
+// burst pulls what is waiting, at most a share of the free slots' worth, and
+// returns how many were left behind.
+func (w *Worker) burst(ctx context.Context, lane *bus.Puller, waiting, busyLanes int) (left int) {
+	if !w.slots.one(ctx) {
+		return 0
 	}
-	reserved := 1 + w.slots.upTo(w.slots.available()/busyLanes)
-	taken := w.fetch(ctx, lane, reserved, 0, w.takeReserved)
+	reserved := 1 + w.slots.upTo(min(waiting-1, w.slots.available()/busyLanes))
+	taken := w.fetch(ctx, lane, reserved, 0, func(d *bus.Delivery) {
+		left = int(d.Waiting)
+		w.takeReserved(d)
+	})
 	w.slots.release(reserved - taken)
-	return taken == reserved
+	return left
 }
 
 // awaitSlot waits until a slot is free, without keeping it.

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"understudy/pkg/dispatch"
@@ -18,63 +19,71 @@ const (
 	defaultSlowAfter  = 2 * time.Second
 )
 
-// vigil watches one call for signs of life and ends it when they stay away.
+// vigil watches one call for signs of life and ends it when they stay away. It
+// costs one timer: tokens only leave their time.
 type vigil struct {
-	idle time.Duration
+	first, idle, total time.Duration
+	begun              time.Time
+	stop               context.CancelCauseFunc
+
+	earliest, latest atomic.Int64 // tokens: nanoseconds after begun; 0 for none
 
 	mu    sync.Mutex
-	first time.Time // of the first chunk
-	life  *time.Timer
-	total *time.Timer
-	stop  context.CancelCauseFunc
+	timer *time.Timer
+	over  bool
 }
 
 // keepVigil starts watching. Calls that do not stream show no sign of life
 // until they end; for them only the total counts.
 func (w *Worker) keepVigil(stop context.CancelCauseFunc) *vigil {
 	t := w.cfg.Settings.Timeouts
-	total := t.Total.Or(defaultTotal)
-	v := &vigil{idle: t.Idle.Or(defaultIdle), stop: stop}
-	v.total = time.AfterFunc(total, func() {
-		stop(dispatch.Errorf(dispatch.Stalled, "the answer took longer than %v", total))
-	})
-	if w.cfg.Settings.Streaming != wire.StreamingAsAsked {
-		first := t.FirstToken.Or(defaultFirstToken)
-		v.life = time.AfterFunc(first, func() {
-			stop(dispatch.Errorf(dispatch.Silent, "no first token within %v", first))
-		})
+	v := &vigil{first: t.FirstToken.Or(defaultFirstToken), idle: t.Idle.Or(defaultIdle), total: t.Total.Or(defaultTotal), begun: time.Now(), stop: stop}
+	if w.cfg.Settings.Streaming == wire.StreamingAsAsked {
+		v.first = v.total
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.timer = time.AfterFunc(min(v.first, v.total), v.look)
 	return v
 }
 
 // token is a sign of life. From the first one on, the idle timeout counts.
 func (v *vigil) token() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if !v.first.IsZero() {
-		v.life.Reset(v.idle)
-		return
-	}
-	v.first = time.Now()
-	if v.life != nil {
-		v.life.Stop()
-	}
-	v.life = time.AfterFunc(v.idle, func() {
-		v.stop(dispatch.Errorf(dispatch.Stalled, "no token for %v", v.idle))
-	})
+	since := max(int64(time.Since(v.begun)), 1)
+	v.earliest.CompareAndSwap(0, since)
+	v.latest.Store(since)
 }
 
-func (v *vigil) firstToken() time.Time {
+// look ends the call if it is out of time, or looks again when it may be.
+func (v *vigil) look() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.first
+	if v.over {
+		return
+	}
+	elapsed, latest := time.Since(v.begun), time.Duration(v.latest.Load())
+	due := v.first
+	if latest > 0 {
+		due = latest + v.idle
+	}
+	switch {
+	case elapsed >= v.total:
+		v.stop(dispatch.Errorf(dispatch.Stalled, "the answer took longer than %v", v.total))
+	case elapsed < due:
+		v.timer.Reset(min(due, v.total) - elapsed)
+	case latest == 0:
+		v.stop(dispatch.Errorf(dispatch.Silent, "no first token within %v", v.first))
+	default:
+		v.stop(dispatch.Errorf(dispatch.Stalled, "no token for %v", v.idle))
+	}
 }
+
+// firstToken is how long the first token took; zero when none came.
+func (v *vigil) firstToken() time.Duration { return time.Duration(v.earliest.Load()) }
 
 func (v *vigil) end() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.total.Stop()
-	if v.life != nil {
-		v.life.Stop()
-	}
+	v.over = true
+	v.timer.Stop()
 }
