@@ -42,6 +42,7 @@ func (w *Worker) settle(j *job, out outcome) error {
 		header, id := j.Onward(nil)
 		err = w.bus.RetryLater(ctx, j.req.Route, id, time.Now().Add(out.after), bus.Header(header), j.req.Body)
 	case giveBack:
+		w.retract(ctx, j)
 		return j.delivery.GiveBack()
 	}
 	if err != nil {

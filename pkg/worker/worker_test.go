@@ -475,6 +475,30 @@ func TestDrainIsNotHeldUpByRequestsThatWaitForASlot(t *testing.T) {
 	}
 }
 
+func TestRequestThatIsGivenBackAgainAndAgainIsNotPoisonous(t *testing.T) {
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai"}})
+	called := make(chan struct{})
+	hangs := script{answer: func(ctx context.Context, _ *dispatch.Request, _ dispatch.Emit) (*dispatch.Answer, error) {
+		called <- struct{}{}
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}}
+	s.publish("a", hello)
+	for i := range 4 { // more restarts than a request may crash
+		stop := s.start(worker.Config{Name: "openai", Instance: fmt.Sprint("i", i), Drain: time.Millisecond}, hangs)
+		select {
+		case <-called:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("not called by instance %d", i)
+		}
+		stop()
+	}
+	s.start(worker.Config{Name: "openai", Instance: "last"}, script{answer: says("at last")})
+	if r := s.await("a"); r.Status != dispatch.StatusAnswered {
+		t.Fatalf("result %+v %+v", r, r.Error)
+	}
+}
+
 func TestPoisonousRequestReachesTheDeadLetters(t *testing.T) {
 	s := newStage(t, wire.Route{Fallbacks: []string{"openai"}})
 	if err := s.bus.NoteSuspect(t.Context(), "a", bus.Suspect{Starts: []wire.Attempt{
