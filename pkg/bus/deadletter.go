@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,13 +10,16 @@ import (
 )
 
 // PublishDeadLetter sets a request aside. The same dedupe id within an hour
-// adds nothing.
+// adds nothing. It returns ErrTooLarge when the letter does not fit into one
+// message.
 func (b *Bus) PublishDeadLetter(ctx context.Context, dedupeID string, l wire.DeadLetter) error {
-	data, err := json.Marshal(l)
-	if err != nil {
+	var data bytes.Buffer
+	encoder := json.NewEncoder(&data)
+	encoder.SetEscapeHTML(false) // a body of markup would grow to many times its size
+	if err := encoder.Encode(l); err != nil {
 		return fmt.Errorf("encode dead letter %s: %w", l.ID, err)
 	}
-	_, err = b.Publish(ctx, wire.DeadLetterSubject(l.Route, l.Reason), dedupeID, nil, data)
+	_, err := b.Publish(ctx, wire.DeadLetterSubject(l.Route, l.Reason), dedupeID, nil, data.Bytes())
 	return err
 }
 
