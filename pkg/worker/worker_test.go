@@ -410,7 +410,7 @@ func TestExhaustedChainIsTriedAgainLater(t *testing.T) {
 }
 
 func TestDrainGivesBackWhatDoesNotFinish(t *testing.T) {
-	s := newStage(t, wire.Route{Fallbacks: []string{"openai"}})
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai"}, AckWait: wire.Duration(2 * time.Minute)})
 	called := make(chan struct{})
 	stop := s.start(worker.Config{Name: "openai", Drain: time.Millisecond}, script{answer: func(ctx context.Context, _ *dispatch.Request, _ dispatch.Emit) (*dispatch.Answer, error) {
 		close(called)
@@ -476,7 +476,7 @@ func TestDrainIsNotHeldUpByRequestsThatWaitForASlot(t *testing.T) {
 }
 
 func TestRequestThatIsGivenBackAgainAndAgainIsNotPoisonous(t *testing.T) {
-	s := newStage(t, wire.Route{Fallbacks: []string{"openai"}})
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai"}, AckWait: wire.Duration(2 * time.Minute)})
 	called := make(chan struct{})
 	hangs := script{answer: func(ctx context.Context, _ *dispatch.Request, _ dispatch.Emit) (*dispatch.Answer, error) {
 		called <- struct{}{}
