@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"understudy/pkg/wire"
@@ -60,6 +61,8 @@ func kvError(verb, bucket, key string, err error) error {
 		kind = ErrConflict
 	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrKeyDeleted):
 		kind = ErrNotFound
+	case errors.Is(err, nats.ErrMaxPayload):
+		kind = ErrTooLarge
 	default:
 		return fmt.Errorf("%s %s/%s: %w", verb, bucket, key, err)
 	}

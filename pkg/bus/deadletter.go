@@ -8,7 +8,8 @@ import (
 )
 
 // PublishDeadLetter sets a request aside. The same dedupe id within an hour
-// adds nothing.
+// adds nothing. It returns ErrTooLarge when the letter does not fit into one
+// message.
 func (b *Bus) PublishDeadLetter(ctx context.Context, dedupeID string, l wire.DeadLetter) error {
 	data, err := encode(l)
 	if err != nil {

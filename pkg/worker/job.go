@@ -27,6 +27,7 @@ type job struct {
 	cancel context.CancelCauseFunc
 
 	starts   []wire.Attempt // of a suspect: earlier handlings that ended in silence
+	noted    bool           // the last of starts is this handling
 	isolated bool
 	chunks   int
 	emitted  bool // output went out to a listener

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -25,7 +26,6 @@ const settlePatience = 45 * time.Second
 func (w *Worker) settle(j *job, out outcome) error {
 	ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
 	defer cancel()
-	w.metrics.settled(w.cfg.Name, j.req.Route, out.verb)
 	var err error
 	switch out.verb {
 	case answered, failed, expired, cancelled:
@@ -42,11 +42,17 @@ func (w *Worker) settle(j *job, out outcome) error {
 		header, id := j.Retry()
 		err = w.bus.RetryLater(ctx, j.req.Route, id, time.Now().Add(out.after), bus.Header(header), j.req.Body)
 	case giveBack:
+		w.metrics.settled(w.cfg.Name, j.req.Route, out.verb)
+		w.retract(ctx, j)
 		return j.delivery.GiveBack()
+	}
+	if errors.Is(err, bus.ErrTooLarge) && out.verb != failed {
+		return w.settle(j, failure(tooLarge(out)))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", out.verb, err)
 	}
+	w.metrics.settled(w.cfg.Name, j.req.Route, out.verb)
 	w.acquit(ctx, j)
 	return j.delivery.Ack(ctx)
 }
@@ -55,6 +61,15 @@ func (w *Worker) publish(ctx context.Context, subject, id string, header bus.Hea
 	// A duplicate is as good: the earlier copy goes on in its place.
 	_, err := w.bus.Publish(ctx, subject, id, header, body)
 	return err
+}
+
+// tooLarge is the failure of a request whose next step does not fit into one
+// message of the broker: doing it again would end the same way.
+func tooLarge(out outcome) *dispatch.Error {
+	if a := out.answer; a != nil {
+		return dispatch.Errorf(dispatch.Malformed, "the answer of %d bytes is larger than the broker takes in one message", len(a.Body))
+	}
+	return dispatch.Errorf(dispatch.BadRequest, "the request and its history are larger than the broker takes in one message; send less, or raise the broker's limit")
 }
 
 // end records the terminal state, then its dead letter if it failed, and tells
@@ -125,6 +140,15 @@ func (w *Worker) setAside(ctx context.Context, j *job, r wire.Result) error {
 	} else {
 		l.Raw = j.req.Body
 	}
+	err := w.bus.PublishDeadLetter(ctx, j.DedupeID("dead"), l)
+	if !errors.Is(err, bus.ErrTooLarge) {
+		return err
+	}
+	// Without its body it can be read, not replayed; with it, it would come back
+	// to this place for ever.
+	bare := *r.Error
+	bare.Message = fmt.Sprintf("%s (the body of %d bytes is too large to be set aside with its history)", bare.Message, len(j.req.Body))
+	l.Error, l.Body, l.Raw = &bare, nil, nil
 	return w.bus.PublishDeadLetter(ctx, j.DedupeID("dead"), l)
 }
 

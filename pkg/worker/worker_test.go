@@ -410,7 +410,7 @@ func TestExhaustedChainIsTriedAgainLater(t *testing.T) {
 }
 
 func TestDrainGivesBackWhatDoesNotFinish(t *testing.T) {
-	s := newStage(t, wire.Route{Fallbacks: []string{"openai"}})
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai"}, AckWait: wire.Duration(2 * time.Minute)})
 	called := make(chan struct{})
 	stop := s.start(worker.Config{Name: "openai", Drain: time.Millisecond}, script{answer: func(ctx context.Context, _ *dispatch.Request, _ dispatch.Emit) (*dispatch.Answer, error) {
 		close(called)
@@ -472,6 +472,30 @@ func TestDrainIsNotHeldUpByRequestsThatWaitForASlot(t *testing.T) {
 		if r := s.await(fmt.Sprint("r", i)); r.Status != dispatch.StatusAnswered {
 			t.Errorf("result %+v", r)
 		}
+	}
+}
+
+func TestRequestThatIsGivenBackAgainAndAgainIsNotPoisonous(t *testing.T) {
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai"}, AckWait: wire.Duration(2 * time.Minute)})
+	called := make(chan struct{})
+	hangs := script{answer: func(ctx context.Context, _ *dispatch.Request, _ dispatch.Emit) (*dispatch.Answer, error) {
+		called <- struct{}{}
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}}
+	s.publish("a", hello)
+	for i := range 4 { // more restarts than a request may crash
+		stop := s.start(worker.Config{Name: "openai", Instance: fmt.Sprint("i", i), Drain: time.Millisecond}, hangs)
+		select {
+		case <-called:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("not called by instance %d", i)
+		}
+		stop()
+	}
+	s.start(worker.Config{Name: "openai", Instance: "last"}, script{answer: says("at last")})
+	if r := s.await("a"); r.Status != dispatch.StatusAnswered {
+		t.Fatalf("result %+v %+v", r, r.Error)
 	}
 }
 
