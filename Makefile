@@ -35,8 +35,8 @@ test/race: ## the same under the race detector
 	$(GO) test -race ./...
 
 .PHONY: test/clients
-test/clients: ## official SDKs and NATS clients in Python and Node.js against the product
-	$(GO) run ./tools/clienttest
+test/clients: build ## official SDKs and NATS clients in Python and Node.js against the product
+	$(GO) run ./tools/clienttest --product "$(CURDIR)/$(BIN)/understudy up"
 
 .PHONY: bench
 bench: ## dispatch and gateway as ratios to raw JetStream, from one run

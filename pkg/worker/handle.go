@@ -20,6 +20,7 @@ func (w *Worker) handle(j *job) {
 	if err := w.settle(j, out); err != nil {
 		// Nothing is lost: the request is delivered again after the ack wait.
 		w.log.Error().Err(err).Str("request", j.req.ID).Str("route", j.req.Route).Msg("request not settled, it will be delivered again")
+		w.retract(context.Background(), j)
 	}
 	if j.isolated {
 		<-w.alone
