@@ -51,7 +51,7 @@ func (f *fronted) serve(ctx context.Context, c conditions) error {
 	}
 	f.run(g.Run)
 	for range c.clients {
-		to, err := net.Dial("tcp", g.Addr().String())
+		to, err := new(net.Dialer).DialContext(ctx, "tcp", g.Addr().String())
 		if err != nil {
 			return err
 		}

@@ -37,10 +37,10 @@ func main() {
 	var s settings
 	kong.Parse(&s, kong.Name("bench"), kong.Description("Measures dispatch and the gateway against bare JetStream."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, s, os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, s, os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		stop()
 		os.Exit(1)
 	}
 }

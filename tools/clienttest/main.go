@@ -30,10 +30,10 @@ func main() {
 	kong.Parse(&s, kong.Name("clienttest"),
 		kong.Description("Clients in other languages against the real product."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, s, os.Stdout); err != nil {
+	err := run(ctx, s, os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "clienttest:", err)
-		stop()
 		os.Exit(1)
 	}
 }
