@@ -91,7 +91,7 @@ func (s *Supervisor) lead(ctx context.Context, lease bus.Lease) {
 	defer following.Wait()
 	defer stop()
 	s.state.reset()
-	following.Go(func() { s.state.follow(term, s.bus, s.log) })
+	following.Go(func() { s.state.follow(term, s.bus) })
 	following.Go(func() { s.reaper.run(term, s.state) })
 	s.bus.PublishEvent(ctx, wire.Event{Kind: wire.EventKindSupervisor, Name: s.cfg.Instance, Reason: "took the lead", At: time.Now().UTC()})
 
