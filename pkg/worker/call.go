@@ -28,7 +28,7 @@ const (
 // turn, and decides what follows.
 func (w *Worker) call(j *job) outcome {
 	answer, err := w.attempt(j)
-	if err != nil && w.tryAgain(j, dispatch.AsError(err)) {
+	if err != nil && j.ctx.Err() == nil && w.tryAgain(j, dispatch.AsError(err)) {
 		answer, err = w.callAgain(j, err)
 	}
 	if err == nil {
