@@ -46,7 +46,11 @@ func (s *stream) chunk(m bus.Message) {
 	if s == nil {
 		return
 	}
-	if attempt := m.Header.Get(wire.HeaderAttempt); s.seen == nil || attempt != s.attempt {
+	attempt := m.Header.Get(wire.HeaderAttempt)
+	if s.seen != nil && attempt != s.attempt && m.Header.Get(wire.HeaderRescue) == s.attempt {
+		s.attempt = attempt // another speaker, and the same answer: the numbers go on
+	}
+	if s.seen == nil || attempt != s.attempt {
 		if s.opened {
 			s.torn = true
 			return
