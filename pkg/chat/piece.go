@@ -29,7 +29,7 @@ func ReadPiece(chunk []byte) Piece {
 	err := s.object(func(key []byte) error {
 		if is(key, "choices") && s.peek() == '[' {
 			framed = true
-			return s.array(func(int) error { return p.choice(&s) })
+			return s.array(func(i int) error { return p.choice(&s, i) })
 		}
 		raw, err := s.raw()
 		if err == nil && is(key, "usage") && missed(raw) {
@@ -43,7 +43,8 @@ func ReadPiece(chunk []byte) Piece {
 	return p
 }
 
-func (p *Piece) choice(s *scanner) error {
+func (p *Piece) choice(s *scanner, position int) error {
+	p.Plain = p.Plain && position == 0
 	return s.object(func(key []byte) error {
 		if is(key, "delta") && s.peek() == '{' {
 			return p.delta(s)

@@ -47,7 +47,8 @@ func (s *stream) chunk(m bus.Message) {
 		return
 	}
 	attempt := m.Header.Get(wire.HeaderAttempt)
-	if s.seen != nil && attempt != s.attempt && m.Header.Get(wire.HeaderRescue) == s.attempt {
+	rescued := m.Header.Get(wire.HeaderRescue)
+	if s.seen != nil && rescued != "" && rescued == s.attempt {
 		s.attempt = attempt // another speaker, and the same answer: the numbers go on
 	}
 	if s.seen == nil || attempt != s.attempt {
