@@ -24,10 +24,24 @@ func (w *Worker) rescue(j *job, e *dispatch.Error) outcome {
 	tried := append(slices.Clone(j.Tried), w.cfg.Name)
 	next, up := w.table.rescuer(j.req.Route, tried, chat.AsksForJSON(j.req.Body))
 	if !up || !w.leaves(j) {
-		return failure(w.decisive(j, e))
+		return failure(breach(j, e))
 	}
 	w.log.Info().Str("request", j.req.ID).Str("kind", string(e.Kind)).Str("to", next).Msg("stream broke, another worker goes on with it")
 	return outcome{verb: handoff, to: next, tried: tried}
+}
+
+// breach is the failure that the listener of a broken stream hears of: the last
+// one that was a provider's, rather than that a worker could not go on.
+func breach(j *job, e *dispatch.Error) *dispatch.Error {
+	if e.Kind.Rule().Breaker != dispatch.Ignored {
+		return e
+	}
+	for _, a := range slices.Backward(j.Attempts) {
+		if a.Kind != "" && a.Kind.Rule().Breaker != dispatch.Ignored {
+			return &dispatch.Error{Kind: a.Kind, Status: int(a.Status), Code: a.Code, Message: a.Message}
+		}
+	}
+	return e
 }
 
 // goesOnAlone says whether this worker goes on with the answer that has just
