@@ -31,8 +31,8 @@ type Seam struct {
 }
 
 // NewSeam returns a seam behind said. exact is true for a model that goes on
-// with the very next character: only long repetitions, and white space, are
-// taken for such.
+// with the very next character: what looks like a repetition is meant, as in
+// tables and code, unless it is white space or the whole answer.
 func NewSeam(said string, exact bool) *Seam {
 	return &Seam{said: said, exact: exact, open: said == ""}
 }
@@ -136,7 +136,7 @@ func (s *Seam) repeats(at int) bool {
 	case trimStart(tail) == "":
 		return true
 	case s.exact:
-		return weighs >= 16 || whole && weighs >= 4
+		return whole && weighs >= 4
 	case whole, before == '\n':
 		return true
 	case inWord(first) && !wide(first) && !inWord(before): // a word from its beginning

@@ -68,14 +68,15 @@ func TestContinuationIsJoinedWithoutItsRepetition(t *testing.T) {
 	}
 }
 
-func TestExactContinuationLosesLongRepetitionsAlone(t *testing.T) {
+func TestExactContinuationLosesSpaceAndTheWholeAnswerAlone(t *testing.T) {
 	for _, c := range []struct{ name, said, continuation, want string }{
 		{"letters", "a", "aardvark", "aaardvark"},
 		{"words", "that that", " that", "that that that"},
 		{"a bullet", "- one\n- ", "- two", "- one\n- - two"},
 		{"space that the prefill lost", "one ", " two", "one two"},
 		{"a line that the prefill lost", "one\n", "\n\ntwo", "one\n\ntwo"},
-		{"the last words", "The capital of the French Republic", "of the French Republic is Paris", "The capital of the French Republic is Paris"},
+		{"lines that are alike", "| name | value |\n| name |", " value |\n| name | value |", "| name | value |\n| name | value |\n| name | value |"},
+		{"whole lines that are alike", "[\n  increment(counter)\n", "  increment(counter)\n]", "[\n  increment(counter)\n  increment(counter)\n]"},
 		{"the whole answer", "The capital", "The capital is Paris", "The capital is Paris"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -260,26 +260,26 @@ func TestJSONIsGoneOnWithByAPrefillAlone(t *testing.T) {
 }
 
 func TestWhatNoOtherModelCanTakeUpFails(t *testing.T) {
-	for name, say := range map[string][]dispatch.Chunk{
-		"tool call":      {delta("c", "Let me see"), raw("c", `{"tool_calls":[{"index":0,"function":{"name":"f"}}]}`, "null", true)},
+	said := map[string][]dispatch.Chunk{
+		"tool-call":      {delta("c", "Let me see"), raw("c", `{"tool_calls":[{"index":0,"function":{"name":"f"}}]}`, "null", true)},
 		"refusal":        {raw("c", `{"refusal":"I"}`, "null", true)},
-		"second choice":  {delta("c", "one"), {Output: true, Data: []byte(`{"choices":[{"index":1,"delta":{"content":"two"}}]}`)}},
-		"log probs":      {{Output: true, Data: []byte(`{"choices":[{"index":0,"delta":{"content":"one"},"logprobs":{"content":[{"token":"one"}]}}]}`)}},
-		"more than fits": {delta("c", strings.Repeat("long ", 5000)), delta("c", strings.Repeat("long ", 5000))},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newStage(t, wire.Route{Fallbacks: []string{"openai", "backup"}})
-			s.start(worker.Config{Name: "openai"}, script{answer: func(_ context.Context, _ *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
-				for _, c := range say {
-					emit(c)
-				}
-				return nil, dispatch.Errorf(dispatch.Truncated, "cut")
-			}})
-			s.start(worker.Config{Name: "backup"}, script{answer: streams("second", "wrong")})
-			if r := s.listen("a", hello)().end; r.Status != dispatch.StatusFailed || r.Error.Kind != dispatch.Truncated || len(r.Attempts) != 1 {
-				t.Errorf("result %+v %+v", r, r.Error)
-			}
-		})
+		"second-choice":  {delta("c", "one"), {Output: true, Data: []byte(`{"choices":[{"index":1,"delta":{"content":"two"}}]}`)}},
+		"log-probs":      {{Output: true, Data: []byte(`{"choices":[{"index":0,"delta":{"content":"one"},"logprobs":{"content":[{"token":"one"}]}}]}`)}},
+		"more-than-fits": {delta("c", strings.Repeat("long ", 5000)), delta("c", strings.Repeat("long ", 5000))},
+	}
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "backup"}})
+	settings := wire.Worker{Breaker: wire.BreakerSettings{Consecutive: 1000, Minimum: 1000}}
+	s.start(worker.Config{Name: "openai", Settings: settings}, script{answer: func(_ context.Context, req *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
+		for _, c := range said[req.ID] {
+			emit(c)
+		}
+		return nil, dispatch.Errorf(dispatch.Truncated, "cut")
+	}})
+	s.start(worker.Config{Name: "backup"}, script{answer: streams("second", "wrong")})
+	for id := range said {
+		if r := s.listen(id, hello)().end; r.Status != dispatch.StatusFailed || r.Error.Kind != dispatch.Truncated || len(r.Attempts) != 1 {
+			t.Errorf("%s: result %+v %+v", id, r, r.Error)
+		}
 	}
 }
 
