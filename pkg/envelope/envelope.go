@@ -4,6 +4,7 @@
 package envelope
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -67,6 +68,9 @@ type Envelope struct {
 	// Forgiven counts provider calls that no longer count against the budget,
 	// because the request was parked after them.
 	Forgiven int64
+	// Emitted is what a listener has of an answer that broke off, for the next
+	// worker to go on with; nil when no stream is being rescued.
+	Emitted *wire.Emitted
 	// Replay is the replay's number; 0 for a request that was not replayed.
 	Replay int64
 	// Invalid is the first thing wrong with the headers; nil when all is well.
@@ -120,6 +124,11 @@ func (e *Envelope) readHistory(h *headerReader) {
 	if attempts := h.header.get(wire.HeaderAttempts); attempts != "" {
 		if err := json.Unmarshal([]byte(attempts), &e.Attempts); err != nil {
 			h.blame(wire.HeaderAttempts, err.Error())
+		}
+	}
+	if emitted := h.header.get(wire.HeaderEmitted); emitted != "" {
+		if err := json.Unmarshal([]byte(emitted), &e.Emitted); err != nil {
+			h.blame(wire.HeaderEmitted, err.Error())
 		}
 	}
 }
@@ -216,7 +225,27 @@ func (e *Envelope) onward() (Header, string) {
 	if data, err := json.Marshal(e.Attempts); err == nil {
 		h.set(wire.HeaderAttempts, string(data))
 	}
+	delete(h, wire.HeaderEmitted)
+	if e.Emitted != nil {
+		h.set(wire.HeaderEmitted, string(emittedJSON(*e.Emitted)))
+	}
 	return h, e.DedupeID("h" + hops)
+}
+
+// MaxEmitted is the most that a handoff carries of a broken answer, in bytes of
+// the header's JSON. The broker takes 64 KiB of headers in all.
+const MaxEmitted = 32 << 10
+
+// Carries says whether a handoff can carry what was emitted.
+func Carries(emitted wire.Emitted) bool { return len(emittedJSON(emitted)) <= MaxEmitted }
+
+// emittedJSON writes text as it is, but for what JSON must escape.
+func emittedJSON(emitted wire.Emitted) []byte {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(emitted) // text and numbers always encode
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // Result begins the record of the request's end in the given state.

@@ -25,6 +25,7 @@ const (
 	SchemaAttempt    Schema = "attempt"
 	SchemaConfig     Schema = "config"
 	SchemaDeadLetter Schema = "dead_letter"
+	SchemaEmitted    Schema = "emitted"
 	SchemaEvent      Schema = "event"
 	SchemaHeaders    Schema = "headers"
 	SchemaHealth     Schema = "health"

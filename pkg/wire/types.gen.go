@@ -110,6 +110,21 @@ type DeadLetter struct {
 	At time.Time `json:"at"`
 }
 
+// Emitted is the wire form of emitted.json. What a listener has of an answer that broke off, so that the next worker can go on with it.
+type Emitted struct {
+	// The attempt that the last chunk came from, as in Llm-Attempt.
+	Attempt string `json:"attempt"`
+	// How many chunks went out; the next one bears this number.
+	Chunks int64 `json:"chunks"`
+	// The text that went out; absent when it was reasoning alone.
+	Text string `json:"text,omitzero"`
+	// The id of the chunks.
+	ID string `json:"id,omitzero"`
+	// The time of the chunks, in Unix seconds.
+	Created int64 `json:"created,omitzero"`
+	Usage   Usage `json:"usage,omitzero"`
+}
+
 // Event is the wire form of event.json. Something that an operator may want to know later.
 type Event struct {
 	// What sort of event.
@@ -191,12 +206,16 @@ const (
 	HeaderPasses = "Llm-Passes"
 	// Internal: provider calls that no longer count, because the request was parked after them.
 	HeaderForgiven = "Llm-Forgiven"
+	// Internal: what a listener has of an answer that broke off, a JSON object as in emitted.json. At most 32 KiB.
+	HeaderEmitted = "Llm-Emitted"
 	// Internal: the replay's number.
 	HeaderReplay = "Llm-Replay"
 	// On tokens: the chunk's number, from 0.
 	HeaderChunk = "Llm-Chunk"
 	// On tokens: the attempt that the chunk comes from.
 	HeaderAttempt = "Llm-Attempt"
+	// On tokens: the attempt that broke off and whose chunks these go on with, in text and in number.
+	HeaderRescue = "Llm-Rescue"
 	// On tokens: the worker that speaks.
 	HeaderWorker = "Llm-Worker"
 	// On the end of tokens and on replies: the recorded terminal state; the body is the result.
@@ -368,6 +387,8 @@ type Worker struct {
 	Headers map[string]string `json:"headers,omitzero"`
 	// always: ask the provider for a stream even when the caller wants a whole answer, since tokens are the sign of life. Default always.
 	Streaming Streaming `json:"streaming,omitzero"`
+	// How its model goes on with an answer that broke off elsewhere. continue: a message asks it to. prefill: the broken answer is the last message, and the model goes on with it. prefix: the same, with prefix: true in that message. A model that rejects the last two is asked with a message. openai only; default continue.
+	Continuation Continuation `json:"continuation,omitzero"`
 	// The most requests in hand at once, per instance. Default 64.
 	Concurrency int64 `json:"concurrency,omitzero"`
 	// How often the same worker tries again after a transient failure. Default 2.
@@ -396,4 +417,14 @@ type Streaming string
 const (
 	StreamingAlways  Streaming = "always"
 	StreamingAsAsked Streaming = "as_asked"
+)
+
+// Continuation is one of the values below. How its model goes on with an answer that broke off elsewhere. continue: a message asks it to. prefill: the broken answer is the last message, and the model goes on with it. prefix: the same, with prefix: true in that message. A model that rejects the last two is asked with a message. openai only; default continue.
+type Continuation string
+
+// The values of Continuation.
+const (
+	ContinuationContinue Continuation = "continue"
+	ContinuationPrefill  Continuation = "prefill"
+	ContinuationPrefix   Continuation = "prefix"
 )

@@ -31,11 +31,14 @@ func (w *Worker) call(j *job) outcome {
 	if err != nil && j.ctx.Err() == nil && w.tryAgain(j, dispatch.AsError(err)) {
 		answer, err = w.callAgain(j, err)
 	}
+	if err != nil && w.goesOnAlone(j, dispatch.AsError(err)) {
+		answer, err = w.attempt(j)
+	}
 	if err == nil {
 		return outcome{verb: answered, answer: answer}
 	}
 	if cause := context.Cause(j.ctx); cause != nil {
-		return w.interrupted(cause)
+		return w.brokenOff(j, cause)
 	}
 	return w.afterFailure(j, dispatch.AsError(err))
 }
@@ -103,6 +106,7 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 	defer stop(nil)
 	vigil := w.keepVigil(stop)
 	defer vigil.end()
+	j.heard = hearFrom(j.Emitted)
 
 	started := time.Now()
 	answer, err := w.ask(ctx, j, vigil)
@@ -144,15 +148,36 @@ func (w *Worker) ask(ctx context.Context, j *job, vigil *vigil) (answer *dispatc
 			err = dispatch.Errorf(dispatch.Crashed, "worker %s panicked: %v", w.cfg.Name, p)
 		}
 	}()
-	return w.provider.Answer(ctx, j.req, func(c dispatch.Chunk) {
+	if j.Emitted != nil {
+		return w.goOn(ctx, j, vigil)
+	}
+	answer, err = w.provider.Answer(ctx, j.req, func(c dispatch.Chunk) {
 		vigil.token()
 		if j.req.Stream {
-			w.forward(j, c)
+			w.relay(j, c)
 		}
 	})
+	if err == nil {
+		w.relayEnd(j)
+	}
+	return answer, err
 }
 
-// forward passes a chunk on to whoever listens.
+// relay passes a chunk on as it comes. The end of an answer waits for relayEnd.
+func (w *Worker) relay(j *job, c dispatch.Chunk) {
+	for _, c := range j.heard.take(c) {
+		w.forward(j, c)
+	}
+}
+
+// relayEnd passes on the end of an answer that turned out to be whole.
+func (w *Worker) relayEnd(j *job) {
+	for _, c := range j.heard.release() {
+		w.forward(j, c)
+	}
+}
+
+// forward sends a chunk to whoever listens.
 func (w *Worker) forward(j *job, c dispatch.Chunk) {
 	if err := w.bus.Send(j.StreamTo, w.chunkHeader(j), c.Data); err != nil {
 		w.log.Debug().Err(err).Str("request", j.req.ID).Msg("chunk not sent")

@@ -29,8 +29,9 @@ type job struct {
 	starts   []wire.Attempt // of a suspect: earlier handlings that ended in silence
 	noted    bool           // the last of starts is this handling
 	isolated bool
-	chunks   int
-	emitted  bool // output went out to a listener
+	chunks   int  // that went out, those of rescued attempts included
+	emitted  bool // output went out to a listener, in this worker's turn
+	heard    heard
 }
 
 func (w *Worker) newJob(d *bus.Delivery) *job {
@@ -38,6 +39,9 @@ func (w *Worker) newJob(d *bus.Delivery) *job {
 	_, fresh := d.Lane.Number()
 	e := envelope.Open(route, envelope.Place{Route: d.Route, Sequence: d.Sequence, Stored: d.Stored, Fresh: fresh}, envelope.Header(d.Header), d.Body)
 	j := &job{Envelope: e, req: &e.Request, delivery: d, route: route}
+	if e.Emitted != nil {
+		j.chunks = int(e.Emitted.Chunks)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	timed, stop := context.WithDeadlineCause(ctx, e.Request.Deadline, errLate)
 	j.ctx, j.cancel = timed, func(cause error) { cancel(cause); stop() }

@@ -174,9 +174,18 @@ func (w *Worker) forwardWhole(j *job, a *dispatch.Answer) {
 }
 
 func (w *Worker) chunkHeader(j *job) bus.Header {
-	return bus.Header{
+	h := bus.Header{
 		wire.HeaderChunk:   {strconv.Itoa(j.chunks)},
-		wire.HeaderAttempt: {w.cfg.Instance + "-" + strconv.FormatUint(j.delivery.Sequence, 10) + "-" + strconv.FormatUint(j.delivery.Deliveries, 10)},
+		wire.HeaderAttempt: {w.attemptName(j)},
 		wire.HeaderWorker:  {w.cfg.Name},
 	}
+	if j.Emitted != nil {
+		h[wire.HeaderRescue] = []string{j.Emitted.Attempt}
+	}
+	return h
+}
+
+// attemptName tells the chunks of this handling from those of any other.
+func (w *Worker) attemptName(j *job) string {
+	return w.cfg.Instance + "-" + strconv.FormatUint(j.delivery.Sequence, 10) + "-" + strconv.FormatUint(j.delivery.Deliveries, 10)
 }

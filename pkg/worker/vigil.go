@@ -43,7 +43,7 @@ func (w *Worker) keepVigil(stop context.CancelCauseFunc) *vigil {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.timer = time.AfterFunc(min(v.first, v.total), v.look)
+	v.timer = time.AfterFunc(min(v.first, v.idle, v.total), v.look)
 	return v
 }
 

@@ -69,6 +69,7 @@ type Worker struct {
 	breaker *breaker
 	hand    *hand
 	alone   chan struct{} // held by the one isolated suspect
+	lessons lessons
 
 	started  time.Time
 	changed  chan struct{} // something that health should tell
