@@ -42,14 +42,19 @@ func (w *Worker) call(j *job) outcome {
 
 // callAgain tries the same worker again after a failure: after a growing pause,
 // or when the provider said.
-func (w *Worker) callAgain(j *job, first error) (*dispatch.Answer, error) {
-	failed := first
+func (w *Worker) callAgain(j *job, last error) (*dispatch.Answer, error) {
+	failed := last
 	return failsafe.With(w.retries(j)).WithContext(j.ctx).Get(func() (*dispatch.Answer, error) {
 		if err := failed; err != nil { // the policy begins with the failure it follows
 			failed = nil
 			return nil, err
 		}
-		return w.attempt(j)
+		if w.breaker.doubted(j.failedHere) { // since the pause began
+			return nil, last
+		}
+		answer, err := w.attempt(j)
+		last = err
+		return answer, err
 	})
 }
 
@@ -101,10 +106,6 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !w.mayGoOn() {
-		cleared(nil, errNotCalled)
-		return nil, dispatch.Errorf(dispatch.Unavailable, "worker %s stopped calling its provider: %s", w.cfg.Name, w.breaker.status().reason)
-	}
 	ctx, stop := context.WithCancelCause(j.ctx)
 	defer stop(nil)
 	vigil := w.keepVigil(j, stop)
@@ -131,9 +132,6 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 	w.metrics.attempt(w.cfg.Name, a)
 	return answer, err
 }
-
-// errNotCalled ends a clearance that was not used.
-var errNotCalled = errors.New("provider not called")
 
 // judge completes the attempt's record and tells the breaker.
 func (w *Worker) judge(a *wire.Attempt, vigil *vigil, answer *dispatch.Answer, err error) {

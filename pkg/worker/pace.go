@@ -47,8 +47,11 @@ func (p *pace) begin(ctx context.Context) (end func(error), err error) {
 }
 
 // clear waits until a call fits into the worker's limits and its pace, and
-// returns what to do when it has ended.
+// returns what to do when it has ended. It refuses while the breaker is open.
 func (w *Worker) clear(j *job) (end func(*dispatch.Answer, error), err error) {
+	if err := w.stopped(); err != nil {
+		return nil, err
+	}
 	var guess int64
 	if w.cfg.Settings.Limits.TokensPerMinute > 0 {
 		guess = tokensOf(j.req.Body)
@@ -61,7 +64,7 @@ func (w *Worker) clear(j *job) (end func(*dispatch.Answer, error), err error) {
 		w.limit.Correct(j.ctx, -guess)
 		return nil, err
 	}
-	return func(answer *dispatch.Answer, err error) {
+	end = func(answer *dispatch.Answer, err error) {
 		paced(err)
 		switch {
 		case err != nil:
@@ -69,5 +72,18 @@ func (w *Worker) clear(j *job) (end func(*dispatch.Answer, error), err error) {
 		case answer.Usage != (dispatch.Usage{}):
 			w.limit.Correct(context.Background(), answer.Usage.Input+answer.Usage.Output-guess)
 		}
-	}, nil
+	}
+	if err := w.stopped(); err != nil {
+		end(nil, err)
+		return nil, err
+	}
+	return end, nil
+}
+
+// stopped says that requests in hand may not call the provider now.
+func (w *Worker) stopped() error {
+	if w.mayGoOn() {
+		return nil
+	}
+	return dispatch.Errorf(dispatch.Unavailable, "worker %s stopped calling its provider: %s", w.cfg.Name, w.breaker.status().reason)
 }

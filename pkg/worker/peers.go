@@ -108,10 +108,13 @@ func (w *Worker) hearPeer(m bus.Message) {
 		w.log.Debug().Err(err).Msg("health of another instance not read")
 		return
 	}
-	if h.Instance == w.cfg.Instance {
-		return
+	w.hearHealth(h)
+}
+
+func (w *Worker) hearHealth(h wire.Health) {
+	if h.Instance != w.cfg.Instance {
+		w.breaker.heardPeer(w.peers.hear(h, time.Now()), h)
 	}
-	w.breaker.heardPeer(w.peers.hear(h, time.Now()), h)
 }
 
 // heardPeer draws the conclusions from what an instance said before and says now.
