@@ -134,6 +134,7 @@ var buckets = map[string]string{
 	"BucketAccepted":   key(wire.BucketAccepted, "{id}"),
 	"BucketSuspects":   key(wire.BucketSuspects, "{id}"),
 	"BucketSupervisor": key(wire.BucketSupervisor, "leader"),
+	"BucketLimits":     key(wire.BucketLimits, "{worker}"),
 	"BucketSettings":   key(wire.BucketSettings, "{name}"),
 }
 

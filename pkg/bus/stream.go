@@ -54,6 +54,11 @@ func (b *Bus) prepare(ctx context.Context, cfg Config) error {
 	if err := b.ensureStream(ctx, bucketStream(wire.BucketSupervisor, leaseTTL)); err != nil {
 		return err
 	}
+	limits := bucketStream(wire.BucketLimits, 0)
+	limits.Storage = jetstream.MemoryStorage // lost, it costs one burst
+	if err := b.ensureStream(ctx, limits); err != nil {
+		return err
+	}
 	for _, name := range []string{wire.BucketAccepted, wire.BucketSuspects} {
 		if err := b.ensureStream(ctx, bucketStream(name, keepResults)); err != nil {
 			return err

@@ -53,6 +53,9 @@ type Envelope struct {
 	// Request is what a provider sees. Its id is always valid, even when the
 	// headers are not: a request needs one to end.
 	Request dispatch.Request
+	// FirstToken and Idle are how long a worker may wait for the first token and
+	// between tokens; zero when the caller does not say.
+	FirstToken, Idle time.Duration
 	// Accepted is when the broker first accepted the request.
 	Accepted time.Time
 	// ReplyTo and StreamTo are where the result and the tokens go; may be empty.
@@ -100,6 +103,8 @@ func Open(route wire.Route, at Place, header Header, body []byte) *Envelope {
 		e.readHistory(&h)
 	}
 	e.Request.Deadline = e.deadline(&h, route)
+	e.FirstToken = h.duration(wire.HeaderFirstTokenTimeout, 0)
+	e.Idle = h.duration(wire.HeaderIdleTimeout, 0)
 	e.Request.Degrade = h.degrade(route.Degrade)
 	if e.StreamTo == "" && header.get(wire.HeaderStream) == "true" {
 		e.StreamTo = wire.TokensSubject(e.Request.ID)

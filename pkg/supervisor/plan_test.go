@@ -202,3 +202,18 @@ func TestOneHealthyInstanceIsEnough(t *testing.T) {
 		t.Errorf("never heard of: %+v", v)
 	}
 }
+
+func TestAWorkerAtItsOwnLimitKeepsItsLanes(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	r := newRoster()
+	h := wire.Health{Worker: "openai", Instance: "a", State: wire.HealthStatePaused, Cause: wire.HealthCauseLimit, Until: now.Add(time.Minute)}
+	r.hear(h, now)
+	if v := r.judge(now)("openai"); !v.healthy {
+		t.Errorf("at its own limit: %+v", v)
+	}
+	h.Cause = wire.HealthCauseProvider
+	r.hear(h, now)
+	if v := r.judge(now)("openai"); v.healthy {
+		t.Error("throttled by its provider for a minute, and healthy")
+	}
+}

@@ -114,6 +114,9 @@ func judgeInstance(h wire.Health, now time.Time) verdict {
 	case wire.HealthStateReady:
 		return verdict{healthy: true}
 	case wire.HealthStatePaused:
+		if h.Cause == wire.HealthCauseLimit {
+			return verdict{healthy: true} // its requests wait; a spill may take them
+		}
 		if left := h.Until.Sub(now); left > pauseBearable {
 			return verdict{reason: fmt.Sprintf("throttled for %v more: %s", left.Round(time.Second), h.Reason)}
 		}

@@ -22,6 +22,7 @@ const (
 	BucketAccepted   = "accepted"
 	BucketSuspects   = "suspects"
 	BucketSupervisor = "supervisor"
+	BucketLimits     = "limits"
 	BucketSettings   = "settings"
 	bucketResults    = "results"
 )

@@ -35,7 +35,7 @@ type Attempt struct {
 
 // Breaker is the wire form of breaker.json. A worker's circuit breaker, as its instance sees it.
 type Breaker struct {
-	// The state.
+	// closed: calls go out. open: only probes do. half_open: a probe is under way.
 	State BreakerState `json:"state"`
 	// Why it is in that state.
 	Reason string `json:"reason,omitzero"`
@@ -43,9 +43,11 @@ type Breaker struct {
 	Until time.Time `json:"until,omitzero"`
 	// How many times it opened since the instance started.
 	Opened int64 `json:"opened,omitzero"`
+	// Calls that failed in a row until now, while it is closed.
+	Failures int64 `json:"failures,omitzero"`
 }
 
-// BreakerState is one of the values below. The state.
+// BreakerState is one of the values below. closed: calls go out. open: only probes do. half_open: a probe is under way.
 type BreakerState string
 
 // The values of BreakerState.
@@ -71,6 +73,8 @@ type BreakerSettings struct {
 	OpenMax Duration `json:"open_max,omitzero"`
 	// Share of slow calls in the window that opens it, in per cent; 0 never. Default 80.
 	SlowRate *int64 `json:"slow_rate,omitzero"`
+	// The longest between two probes while it is open. Default 12s.
+	Probe Duration `json:"probe,omitzero"`
 }
 
 // Config is the wire form of config.json. The configuration file: workers and routes by name.
@@ -188,6 +192,10 @@ const (
 	HeaderDeadline = "Llm-Deadline"
 	// The caller's patience, counted from acceptance.
 	HeaderTimeout = "Llm-Timeout"
+	// How long a worker may wait for the first token, at most three times what it is configured for.
+	HeaderFirstTokenTimeout = "Llm-First-Token-Timeout"
+	// How long a worker may wait between tokens, at most three times what it is configured for.
+	HeaderIdleTimeout = "Llm-Idle-Timeout"
 	// May something other than a model answer?
 	HeaderDegrade = "Llm-Degrade"
 	// The caller's tenant.
@@ -232,10 +240,12 @@ type Health struct {
 	Worker string `json:"worker"`
 	// The instance.
 	Instance string `json:"instance"`
-	// ready: takes requests. paused: throttled, takes none until then. open: its breaker is open. draining: finishing. stopped: gone.
+	// ready: takes requests. paused: throttled or at its own limit, takes none until then. open: its breaker is open. draining: finishing. stopped: gone.
 	State HealthState `json:"state"`
 	// Why the state is not ready.
 	Reason string `json:"reason,omitzero"`
+	// Who made it pause or open. provider: what this instance saw of it. limit: the worker's own limits. peer: what another instance saw.
+	Cause HealthCause `json:"cause,omitzero"`
 	// When a paused or open state is expected to end.
 	Until time.Time `json:"until,omitzero"`
 	// True when its answers are degraded: it asks no model.
@@ -255,7 +265,7 @@ type Health struct {
 	At time.Time `json:"at"`
 }
 
-// HealthState is one of the values below. ready: takes requests. paused: throttled, takes none until then. open: its breaker is open. draining: finishing. stopped: gone.
+// HealthState is one of the values below. ready: takes requests. paused: throttled or at its own limit, takes none until then. open: its breaker is open. draining: finishing. stopped: gone.
 type HealthState string
 
 // The values of HealthState.
@@ -266,6 +276,24 @@ const (
 	HealthStateDraining HealthState = "draining"
 	HealthStateStopped  HealthState = "stopped"
 )
+
+// HealthCause is one of the values below. Who made it pause or open. provider: what this instance saw of it. limit: the worker's own limits. peer: what another instance saw.
+type HealthCause string
+
+// The values of HealthCause.
+const (
+	HealthCauseProvider HealthCause = "provider"
+	HealthCauseLimit    HealthCause = "limit"
+	HealthCausePeer     HealthCause = "peer"
+)
+
+// Limits is the wire form of limits.json. What a worker asks of its provider at the most, all its instances together.
+type Limits struct {
+	// Provider calls a minute. Default no limit.
+	RequestsPerMinute int64 `json:"requests_per_minute,omitzero"`
+	// Tokens a minute, in and out. Default no limit.
+	TokensPerMinute int64 `json:"tokens_per_minute,omitzero"`
+}
 
 // Ownership is the wire form of ownership.json. Who may pull a lane now, and why.
 type Ownership struct {
@@ -391,6 +419,9 @@ type Worker struct {
 	Continuation Continuation `json:"continuation,omitzero"`
 	// The most requests in hand at once, per instance. Default 64.
 	Concurrency int64 `json:"concurrency,omitzero"`
+	// True: as few requests in hand as keep the provider's answers quick, concurrency at the most.
+	Adaptive bool   `json:"adaptive,omitzero"`
+	Limits   Limits `json:"limits,omitzero"`
 	// How often the same worker tries again after a transient failure. Default 2.
 	Retries  *int64   `json:"retries,omitzero"`
 	Timeouts Timeouts `json:"timeouts,omitzero"`

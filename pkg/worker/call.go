@@ -45,14 +45,19 @@ func (w *Worker) call(j *job) outcome {
 
 // callAgain tries the same worker again after a failure: after a growing pause,
 // or when the provider said.
-func (w *Worker) callAgain(j *job, first error) (*dispatch.Answer, error) {
-	failed := first
+func (w *Worker) callAgain(j *job, last error) (*dispatch.Answer, error) {
+	failed := last
 	return failsafe.With(w.retries(j)).WithContext(j.ctx).Get(func() (*dispatch.Answer, error) {
 		if err := failed; err != nil { // the policy begins with the failure it follows
 			failed = nil
 			return nil, err
 		}
-		return w.attempt(j)
+		if w.breaker.doubted(j.failedHere) { // since the pause began
+			return nil, last
+		}
+		answer, err := w.attempt(j)
+		last = err
+		return answer, err
 	})
 }
 
@@ -78,10 +83,11 @@ func (w *Worker) retries(j *job) failsafe.Policy[*dispatch.Answer] {
 }
 
 // tryAgain says whether this worker may try once more: not once output went
-// out, not beyond the request's budget of calls, and only for failures that may
-// pass while the request waits in hand.
+// out, not beyond the request's budget of calls, not while the calls of others
+// fail as well, and only for failures that may pass while the request waits in
+// hand.
 func (w *Worker) tryAgain(j *job, e *dispatch.Error) bool {
-	if j.emitted || j.Calls() >= j.maxAttempts() || !w.mayGoOn() {
+	if j.emitted || j.Calls() >= j.maxAttempts() || !w.mayGoOn() || w.breaker.doubted(j.failedHere) {
 		return false
 	}
 	switch e.Kind.Rule().Again {
@@ -99,12 +105,13 @@ func (w *Worker) mayGoOn() bool { return w.breaker.status().state != wire.Health
 
 // attempt calls the provider once and keeps the history.
 func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
-	if !w.mayGoOn() {
-		return nil, dispatch.Errorf(dispatch.Unavailable, "worker %s stopped calling its provider: %s", w.cfg.Name, w.breaker.status().reason)
+	cleared, err := w.clear(j)
+	if err != nil {
+		return nil, err
 	}
 	ctx, stop := context.WithCancelCause(j.ctx)
 	defer stop(nil)
-	vigil := w.keepVigil(stop)
+	vigil := w.keepVigil(j, stop)
 	defer vigil.end()
 	j.heard = hearFrom(j.Emitted)
 
@@ -119,24 +126,34 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 	if first := vigil.firstToken(); first > 0 {
 		a.FirstTokenMS = max(first.Milliseconds(), 1)
 	}
-	w.judge(&a, answer, err)
+	cleared(answer, err)
 	if errors.Is(err, errGiveBack) {
 		return nil, err
 	}
+	w.judge(&a, vigil, answer, err)
+	j.count(err)
 	j.Attempts = append(j.Attempts, a)
 	w.metrics.attempt(w.cfg.Name, a)
 	return answer, err
 }
 
 // judge completes the attempt's record and tells the breaker.
-func (w *Worker) judge(a *wire.Attempt, answer *dispatch.Answer, err error) {
+func (w *Worker) judge(a *wire.Attempt, vigil *vigil, answer *dispatch.Answer, err error) {
 	if err == nil {
 		a.Model = answer.Model
-		w.breaker.success(a.FirstTokenMS > w.cfg.Settings.SlowAfter.Or(defaultSlowAfter).Milliseconds())
+		w.mute.Store(a.FirstTokenMS == 0)
+		vigil.pace(false)
+		w.breaker.success()
 		return
 	}
 	e := dispatch.AsError(err)
 	a.Kind, a.Status, a.Code, a.Message = e.Kind, int64(e.Status), e.Code, e.Error()
+	if vigil.wasHasty() {
+		return
+	}
+	if e.Kind == dispatch.Silent {
+		vigil.pace(true)
+	}
 	w.breaker.failure(e)
 }
 

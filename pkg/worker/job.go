@@ -32,6 +32,8 @@ type job struct {
 	chunks   int  // that went out, those of rescued attempts included
 	emitted  bool // output went out to a listener, in this worker's turn
 	heard    heard
+
+	failedHere int64 // calls of this worker that failed in a row
 }
 
 func (w *Worker) newJob(d *bus.Delivery) *job {
@@ -50,4 +52,13 @@ func (w *Worker) newJob(d *bus.Delivery) *job {
 
 func (j *job) maxAttempts() int {
 	return int(orDefault(j.route.MaxAttempts, envelope.DefaultMaxAttempts))
+}
+
+// count takes the outcome of one call of this worker.
+func (j *job) count(err error) {
+	if err == nil {
+		j.failedHere = 0
+		return
+	}
+	j.failedHere++
 }
