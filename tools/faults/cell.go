@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"sync"
@@ -72,11 +73,18 @@ type cell struct {
 	end                       end
 	worker                    string // without what tells the cells apart
 	primaryCalls, backupCalls int
+	shortestPause             time.Duration // between two calls to the primary
 	misses                    []string
 }
 
 // bad says whether the cell is not as it must be.
 func (c cell) bad() bool { return c.end.bad() || len(c.misses) > 0 }
+
+// impatient says whether the primary was called again sooner than it asked for.
+func (c cell) impatient() bool {
+	asked := c.row.fault.RetryAfter
+	return asked != nil && c.shortestPause < time.Duration(*asked)
+}
 
 // route names the cell's route, which is also the model that leads to it.
 func (c cell) route() string { return string(c.mode) + "-" + string(c.setting) }
@@ -165,19 +173,32 @@ func (c *cell) run(ctx context.Context, by caller, first, second *fake.Provider)
 	mark := "case " + c.route()
 	c.got = by.ask(ctx, c.route(), mark, c.mode == streamed)
 	c.end, c.worker = endOf(c.got), nameOf(c.got.worker)
-	c.primaryCalls, c.backupCalls = callsWith(first, mark), callsWith(second, mark)
+	calls := callsWith(first, mark)
+	c.primaryCalls, c.backupCalls = len(calls), len(callsWith(second, mark))
+	c.shortestPause = shortestPause(calls)
 	c.misses = c.row.follow(c.mode, c.setting).misses(*c)
 }
 
-// callsWith counts the calls whose body holds a mark.
-func callsWith(p *fake.Provider, mark string) int {
-	n := 0
+// callsWith returns when each call began whose body holds a mark, the latest
+// first.
+func callsWith(p *fake.Provider, mark string) []time.Time {
+	var at []time.Time
 	for _, call := range p.Calls(0) {
 		if bytes.Contains(call.Body, []byte(`"`+mark+`"`)) {
-			n++
+			at = append(at, call.At)
 		}
 	}
-	return n
+	return at
+}
+
+// shortestPause returns the shortest time between two calls, the latest first;
+// the longest there is when there are no two.
+func shortestPause(calls []time.Time) time.Duration {
+	shortest := time.Duration(math.MaxInt64)
+	for i := 1; i < len(calls); i++ {
+		shortest = min(shortest, calls[i-1].Sub(calls[i]))
+	}
+	return shortest
 }
 
 // nameOf cuts off what tells the workers of the cells apart.

@@ -17,6 +17,10 @@ const rescueRequired = false
 // answer, which the backup then gives.
 const emptyRefused = false
 
+// waitRequired tightens the table once nobody is called again sooner than they
+// asked for in Retry-After. Until then the table shows where it happens.
+const waitRequired = false
+
 // row is one way in which the primary fails, and what should follow.
 type row struct {
 	name   string
@@ -100,7 +104,7 @@ func statusRows() []row {
 				wait = ms(300)
 			}
 			fault.RetryAfter, fault.RetryAfterForm = &wait, form
-			rows = append(rows, row{name: fmt.Sprintf("status %d, Retry-After in %s", status, form), fault: fault, follow: follow})
+			rows = append(rows, row{name: fmt.Sprintf("status %d, Retry-After in %s", status, form), fault: fault, follow: orLate(follow)})
 		}
 	}
 	return rows
@@ -125,6 +129,18 @@ func moved(status int, codes ...string) course {
 			return want{ends: []end{cleanError}, status: status, codes: codes}
 		}
 		return want{ends: []end{cleanError}, status: http.StatusRequestTimeout, codes: []string{"deadline_exceeded"}}
+	}
+}
+
+// orLate: as usual; but where nobody else may serve, the request's time may run
+// out while it waits for as long as the provider asked.
+func orLate(usual course) course {
+	return func(m mode, s setting) want {
+		w := usual(m, s)
+		if s == alone {
+			w.status, w.codes = 0, slices.Concat(w.codes, []string{"deadline_exceeded"})
+		}
+		return w
 	}
 }
 
@@ -215,6 +231,9 @@ func (w want) misses(c cell) []string {
 	}
 	if c.primaryCalls == 0 || c.primaryCalls > mostCalls {
 		miss("want 1 to %d calls to the primary", mostCalls)
+	}
+	if waitRequired && c.impatient() {
+		miss("want the primary called again after the %v that it asked for, not %v", time.Duration(*c.row.fault.RetryAfter), c.shortestPause)
 	}
 	return all
 }

@@ -24,9 +24,24 @@ type failover struct {
 	moved    []time.Duration // until the backup owns every lane
 	requests int
 	failures map[string]int
+	// intolerable failures are those that may not be.
+	intolerable int
 }
 
-func (f failover) bad() bool { return len(f.failures) > 0 }
+func (f failover) bad() bool { return f.intolerable > 0 }
+
+// promptly is the target for the first call of the backup's provider.
+const promptly = 50 * time.Millisecond
+
+// prompt counts the trials that met it.
+func (f failover) prompt() (n int) {
+	for _, d := range f.first {
+		if d <= promptly {
+			n++
+		}
+	}
+	return n
+}
 
 const failoverConfiguration = `workers:
   primary: {kind: openai, base_url: %s/v1, model: m, breaker: {open: 50ms, open_max: 50ms}}
@@ -94,12 +109,8 @@ func runFailover(ctx context.Context, trials int) (f failover, err error) {
 	stopAsking()
 	<-asked
 	all, _ := traffic.samples()
-	f.requests, f.failures = len(all), map[string]int{}
-	for _, s := range all {
-		if s.end != wholeAnswer {
-			f.failures[fmt.Sprintf("%s %d %s", s.end, s.got.status, s.got.code)]++
-		}
-	}
+	f.requests = len(all)
+	f.failures, f.intolerable = unanswered(all)
 	return f, nil
 }
 

@@ -46,12 +46,13 @@ type outage struct {
 	allLanes       time.Duration // from the recovery to every lane
 	all            int           // requests, calm and return included
 	failures       map[string]int
+	intolerable    int // failures that may not be
 	failedAtReturn int // of those that ended after the recovery
 }
 
 // bad says whether the outage cost more than it may.
 func (o outage) bad() bool {
-	return len(o.failures) > 0 || o.failedAtReturn > 0 || o.calls > o.mostCalls
+	return o.intolerable > 0 || o.failedAtReturn > 0 || o.calls > o.mostCalls
 }
 
 const outageConfiguration = `workers:
@@ -142,14 +143,12 @@ func runOutage(ctx context.Context, l *launcher, mode fake.DownMode, downFor tim
 
 // count sums up the requests of an outage.
 func (o *outage) count(all []sample, downAt, upAt time.Time) {
-	o.all, o.byWorker, o.failures = len(all), map[string]int{}, map[string]int{}
+	o.all, o.byWorker = len(all), map[string]int{}
+	o.failures, o.intolerable = unanswered(all)
 	var took []time.Duration
 	for _, s := range all {
-		if s.end != wholeAnswer {
-			o.failures[fmt.Sprintf("%s %d %s", s.end, s.got.status, s.got.code)]++
-			if s.ended.After(upAt) {
-				o.failedAtReturn++
-			}
+		if s.end != wholeAnswer && s.ended.After(upAt) {
+			o.failedAtReturn++
 		}
 		if s.sent.After(downAt) && s.sent.Before(upAt) {
 			o.requests++

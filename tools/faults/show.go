@@ -31,6 +31,9 @@ func (c cell) show() string {
 		fmt.Fprintf(&b, ", retry after %s s", c.got.retryAfter)
 	}
 	fmt.Fprintf(&b, "; calls %d+%d; %.1f s", c.primaryCalls, c.backupCalls, c.got.took.Seconds())
+	if c.impatient() {
+		fmt.Fprintf(&b, "; called again after %s", short(c.shortestPause))
+	}
 	if len(c.misses) > 0 {
 		fmt.Fprintf(&b, "; UNEXPECTED: %s", strings.Join(c.misses, ", "))
 	}
@@ -82,6 +85,7 @@ breaker for every cell. Timeouts are shortened: first token and idle %s, patienc
 - **plain**: the caller wants one body, and so does the worker (%s), which has %s for the call.
 - *error event*: status 200 and part of the text were out, then an error object came and no [DONE].
 - *calls 2+1*: two reached the primary's provider, one the backup's. The time is until the caller had the end.
+- *called again after*: the primary's provider got a second call of the request sooner than its Retry-After asked for.
 
 %d cells: %s; %d bad.
 
@@ -135,9 +139,12 @@ moment the worker logs the opening. %d requests, not answered: %s.
 | --- | --- | --- | --- |
 | the first call reaches the backup's provider | %s | %s | %s |
 | the backup owns every lane | %s | %s | %s |
+
+The first call came within %v in %d of them.
 `, len(f.first), failoverRate, f.requests, counts(f.failures),
 		short(percentile(f.first, 50)), short(percentile(f.first, 99)), short(percentile(f.first, 100)),
-		short(percentile(f.moved, 50)), short(percentile(f.moved, 99)), short(percentile(f.moved, 100)))
+		short(percentile(f.moved, 50)), short(percentile(f.moved, 99)), short(percentile(f.moved, 100)),
+		promptly, f.prompt())
 }
 
 // short writes a duration with a sensible number of digits.

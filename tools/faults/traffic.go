@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,27 @@ type sample struct {
 	sent, ended time.Time
 	got         received
 	end         end
+}
+
+// tolerated says whether a request may end like this when its provider crashes:
+// with its answer, or, until streams are rescued, with an error event.
+func (s sample) tolerated() bool {
+	return s.end == wholeAnswer || !rescueRequired && s.end == cleanError && s.got.status == http.StatusOK
+}
+
+// unanswered counts the samples without an answer by how they ended, and those
+// that may not end so.
+func unanswered(all []sample) (ends map[string]int, intolerable int) {
+	ends = map[string]int{}
+	for _, s := range all {
+		if s.end != wholeAnswer {
+			ends[fmt.Sprintf("%s, %d %s:", s.end, s.got.status, s.got.code)]++
+		}
+		if !s.tolerated() {
+			intolerable++
+		}
+	}
+	return ends, intolerable
 }
 
 // traffic asks at a steady rate, whatever becomes of the requests before;
