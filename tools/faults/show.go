@@ -113,14 +113,14 @@ var downWords = map[fake.DownMode]string{
 
 func outageSection(outages []outage, downFor time.Duration, rate int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `## An outage of %v
+	fmt.Fprintf(&b, `## An outage
 
 The product's default settings, two workers, %d requests a second over HTTP, whole and streamed in turn. The primary is
-down for %v and comes back. The last four columns count from its recovery.
+down for %v and comes back. The last three columns count from its recovery.
 
 | the primary | requests while down | answered by | median, p99, slowest | calls to the dead provider | not answered, in all | first answer of the primary | all lanes back | failures since |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-`, downFor, rate, downFor)
+`, rate, downFor)
 	for _, o := range outages {
 		fmt.Fprintf(&b, "| %s | %d | %s | %s, %s, %s | %s | %s of %d | %.1f s | %.1f s | %d |\n",
 			downWords[o.mode], o.requests, counts(o.byWorker), short(o.median), short(o.p99), short(o.slowest),

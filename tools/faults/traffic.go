@@ -111,11 +111,12 @@ func (t *traffic) await(ctx context.Context, worker string, after time.Time) (ti
 	}
 }
 
-// percentile returns the value below which p per cent lie; 0 of nothing.
+// percentile returns the smallest value that p per cent do not exceed; 0 of
+// nothing.
 func percentile(values []time.Duration, p int) time.Duration {
 	if len(values) == 0 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[min(len(sorted)*p/100, len(sorted)-1)]
+	return sorted[max((len(sorted)*p+99)/100-1, 0)]
 }
