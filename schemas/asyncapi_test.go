@@ -135,6 +135,7 @@ var buckets = map[string]string{
 	"BucketSuspects":   key(wire.BucketSuspects, "{id}"),
 	"BucketSupervisor": key(wire.BucketSupervisor, "leader"),
 	"BucketSettings":   key(wire.BucketSettings, "{name}"),
+	"BucketDiagnoses":  key(wire.BucketDiagnoses, "{worker}"),
 }
 
 // results is the key of a result in each durability class.

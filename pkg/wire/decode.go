@@ -25,6 +25,7 @@ const (
 	SchemaAttempt    Schema = "attempt"
 	SchemaConfig     Schema = "config"
 	SchemaDeadLetter Schema = "dead_letter"
+	SchemaDiagnosis  Schema = "diagnosis"
 	SchemaEvent      Schema = "event"
 	SchemaHeaders    Schema = "headers"
 	SchemaHealth     Schema = "health"

@@ -23,6 +23,7 @@ const (
 	BucketSuspects   = "suspects"
 	BucketSupervisor = "supervisor"
 	BucketSettings   = "settings"
+	BucketDiagnoses  = "diagnoses"
 	bucketResults    = "results"
 )
 
