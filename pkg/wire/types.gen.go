@@ -97,7 +97,7 @@ const (
 	UnreachedRefused     Unreached = "refused"
 	UnreachedUnknownHost Unreached = "unknown_host"
 	UnreachedTimeout     Unreached = "timeout"
-	UnreachedTls         Unreached = "tls"
+	UnreachedTLS         Unreached = "tls"
 	UnreachedLost        Unreached = "lost"
 )
 

@@ -128,11 +128,14 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 func (w *Worker) judge(a *wire.Attempt, answer *dispatch.Answer, err error) {
 	if err == nil {
 		a.Model = answer.Model
-		w.breaker.success(a.FirstTokenMS > w.cfg.Settings.SlowAfter.Or(defaultSlowAfter).Milliseconds())
+		slow := a.FirstTokenMS > w.cfg.Settings.SlowAfter.Or(defaultSlowAfter).Milliseconds()
+		w.recent.answer(time.Now(), slow)
+		w.breaker.success(slow)
 		return
 	}
 	e := dispatch.AsError(err)
 	a.Kind, a.Status, a.Code, a.Message = e.Kind, int64(e.Status), e.Code, e.Error()
+	w.recent.fail(time.Now(), e) // first: what the breaker does makes a report
 	w.breaker.failure(e)
 }
 

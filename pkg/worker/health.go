@@ -54,6 +54,7 @@ func (w *Worker) health() wire.Health {
 	if s.state == wire.HealthStateOpen {
 		h.Breaker = wire.Breaker{State: wire.BreakerStateOpen, Reason: s.reason, Until: s.until.UTC(), Opened: s.opened}
 	}
+	w.recent.tell(h.At, &h)
 	return h
 }
 

@@ -67,6 +67,7 @@ type Worker struct {
 	table   *table
 	slots   *slots
 	breaker *breaker
+	recent  *recent
 	hand    *hand
 	alone   chan struct{} // held by the one isolated suspect
 
@@ -94,6 +95,7 @@ func New(cfg Config, b *bus.Bus, p Provider, log zerolog.Logger) *Worker {
 		table:   newTable(cfg.Name),
 		slots:   newSlots(int(cfg.Settings.Concurrency)),
 		hand:    newHand(),
+		recent:  &recent{},
 		alone:   make(chan struct{}, 1),
 		changed: make(chan struct{}, 1),
 		next:    make(chan *job),
