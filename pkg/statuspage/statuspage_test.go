@@ -121,7 +121,9 @@ func TestPageThatCannotBeReadIsUnreachableWithTheProblem(t *testing.T) {
 	broken, _ := site(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	web, _ := site(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") })
 	round, _ := site(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) })
-	away, _ := site(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "file:///etc/passwd", http.StatusFound) })
+	away, _ := site(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+	})
 	for address, want := range map[string]string{
 		huge: "larger than", broken: "status 502", web: "no Statuspage JSON", round: "hops", away: "http or https",
 		"ftp://example.com": "http or https", "http://127.0.0.1:1": "refused",

@@ -69,6 +69,10 @@ func (s *state) load(ctx context.Context, b *bus.Bus, force bool) error {
 	if !s.loaded {
 		s.returns.inherit(routes, owners)
 	}
+	if !s.loaded {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
 	s.view, s.loaded = tableView{routes, workers, owners}, true
 	return nil
 }
@@ -142,6 +146,13 @@ func (s *state) snapshot() tableView {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return tableView{maps.Clone(s.view.routes), maps.Clone(s.view.workers), maps.Clone(s.view.owners)}
+}
+
+// complete says whether everything was read, so that what is missing is gone.
+func (s *state) complete() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loaded
 }
 
 func (s *state) markStale() {

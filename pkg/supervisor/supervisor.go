@@ -36,6 +36,7 @@ type Supervisor struct {
 	health *roster
 	reaper *reaper
 	state  *state
+	doctor *diagnoser
 }
 
 // New returns a supervisor that does nothing until Run.
@@ -44,7 +45,7 @@ func New(cfg Config, b *bus.Bus, log zerolog.Logger) *Supervisor {
 		cfg.Renew = defaultRenew
 	}
 	log = log.With().Str("part", "supervisor").Str("instance", cfg.Instance).Logger()
-	return &Supervisor{cfg: cfg, bus: b, log: log, health: newRoster(), reaper: newReaper(b, log, cfg.Metrics), state: newState()}
+	return &Supervisor{cfg: cfg, bus: b, log: log, health: newRoster(), reaper: newReaper(b, log, cfg.Metrics), state: newState(), doctor: newDiagnoser(b, log, cfg.Metrics)}
 }
 
 // Run listens to health and leads whenever it holds the lease, until ctx ends.
@@ -93,6 +94,7 @@ func (s *Supervisor) lead(ctx context.Context, lease bus.Lease) {
 	s.state.reset()
 	following.Go(func() { s.state.follow(term, s.bus, s.log) })
 	following.Go(func() { s.reaper.run(term, s.state) })
+	following.Go(func() { s.doctor.run(term, s.state, s.health) })
 	s.bus.PublishEvent(ctx, wire.Event{Kind: wire.EventKindSupervisor, Name: s.cfg.Instance, Reason: "took the lead", At: time.Now().UTC()})
 
 	renew := time.NewTicker(s.cfg.Renew)

@@ -62,7 +62,13 @@ func lead(t *testing.T, b *bus.Bus, instance string) (stop func()) {
 // beat says that a worker is in a state, over and over, until stopped.
 func beat(t *testing.T, b *bus.Bus, worker string, state wire.HealthState) (stop func()) {
 	t.Helper()
-	data, err := json.Marshal(wire.Health{Worker: worker, Instance: "i", State: state, Reason: "as the test says", Concurrency: 1, Breaker: wire.Breaker{State: wire.BreakerStateClosed}, StartedAt: time.Now(), At: time.Now()})
+	return repeat(t, b, wire.Health{Worker: worker, Instance: "i", State: state, Reason: "as the test says", Concurrency: 1, Breaker: wire.Breaker{State: wire.BreakerStateClosed}, StartedAt: time.Now(), At: time.Now()})
+}
+
+// repeat sends a report over and over, until stopped.
+func repeat(t *testing.T, b *bus.Bus, h wire.Health) (stop func()) {
+	t.Helper()
+	data, err := json.Marshal(h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +77,7 @@ func beat(t *testing.T, b *bus.Bus, worker string, state wire.HealthState) (stop
 	go func() {
 		defer close(done)
 		for tick := time.NewTicker(20 * time.Millisecond); ; {
-			_ = b.Send(wire.HealthSubject(worker, "i"), nil, data)
+			_ = b.Send(wire.HealthSubject(h.Worker, h.Instance), nil, data)
 			select {
 			case <-ctx.Done():
 				tick.Stop()
