@@ -15,10 +15,6 @@ import (
 	"understudy/pkg/wire"
 )
 
-// diagnoseEvery is how often workers that are not well are looked at without
-// news of them.
-const diagnoseEvery = 10 * time.Second
-
 // alarms says which causes need a person, and how badly.
 var alarms = map[wire.Cause]string{
 	wire.CauseAccount: "critical",
@@ -33,14 +29,15 @@ type diagnoser struct {
 	bus     *bus.Bus
 	log     zerolog.Logger
 	metrics *Metrics
+	every   time.Duration
 	pages   *statuspage.Reader
 
 	known map[string]wire.Diagnosis // by worker; of the leading loop only
 	read  chan struct{}             // a status page was read
 }
 
-func newDiagnoser(b *bus.Bus, log zerolog.Logger, m *Metrics) *diagnoser {
-	return &diagnoser{bus: b, log: log, metrics: m, pages: statuspage.NewReader(), read: make(chan struct{}, 1)}
+func newDiagnoser(b *bus.Bus, log zerolog.Logger, cfg Config) *diagnoser {
+	return &diagnoser{bus: b, log: log, metrics: cfg.Metrics, every: cfg.Diagnose, pages: statuspage.NewReader(), read: make(chan struct{}, 1)}
 }
 
 // run diagnoses until ctx ends. It begins with what the previous leader knew,
@@ -50,7 +47,7 @@ func (d *diagnoser) run(ctx context.Context, s *state, health *roster) {
 	defer reading.Wait()
 	defer d.metrics.undiagnose()
 	d.recall(ctx)
-	tick := time.NewTicker(diagnoseEvery)
+	tick := time.NewTicker(d.every)
 	defer tick.Stop()
 	for {
 		healthNews, stateNews := health.news(), s.news()

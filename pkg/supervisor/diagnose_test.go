@@ -18,6 +18,7 @@ import (
 	"understudy/pkg/config"
 	"understudy/pkg/dispatch"
 	"understudy/pkg/provider/openai"
+	"understudy/pkg/supervisor"
 	"understudy/pkg/wire"
 	"understudy/pkg/worker"
 )
@@ -257,7 +258,13 @@ func TestWorkerThatComesBackIsHealthyAgainAndItsAlarmIsNotRepeated(t *testing.T)
 	w.await("openai", wire.CauseAccount)
 	next(t, alarms)
 	stopFirst()
+	stop()
+	refused.LastFailure.Code = "told_to_the_second"
+	stop = w.report("openai", refused)
 	lead(t, b, "two")
+	for d := (wire.Diagnosis{}); !evidenceSays(d, "told_to_the_second"); {
+		d = w.await("openai", wire.CauseAccount)
+	}
 	stop()
 	defer w.report("openai", wire.Health{State: wire.HealthStateReady})()
 	if d := w.await("openai", wire.CauseHealthy); d.Since.IsZero() {
@@ -274,7 +281,7 @@ func TestWorkerThatRunsNowhereIsDiagnosedWithoutAnAlarm(t *testing.T) {
 	b := applied(t)
 	w := &ward{t, b}
 	stop := w.report("openai", wire.Health{State: wire.HealthStateReady})
-	lead(t, b, "one")
+	leadBy(t, b, supervisor.Config{Instance: "one", Renew: 20 * time.Millisecond, Diagnose: 50 * time.Millisecond})
 	w.await("backup", wire.CauseOurs)
 	stop()
 	if alarms, err := b.Alarms(t.Context(), time.Time{}); err != nil || len(alarms) > 0 {

@@ -35,13 +35,18 @@ func applied(t *testing.T) *bus.Bus {
 
 func lead(t *testing.T, b *bus.Bus, instance string) (stop func()) {
 	t.Helper()
-	conn, err := b.Connect(t.Context(), instance)
+	return leadBy(t, b, supervisor.Config{Instance: instance, Renew: 20 * time.Millisecond})
+}
+
+func leadBy(t *testing.T, b *bus.Bus, cfg supervisor.Config) (stop func()) {
+	t.Helper()
+	conn, err := b.Connect(t.Context(), cfg.Instance)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	s := supervisor.New(supervisor.Config{Instance: instance, Renew: 20 * time.Millisecond}, conn, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel))
+	s := supervisor.New(cfg, conn, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel))
 	go func() { done <- s.Run(ctx) }()
 	stopped := false
 	stop = func() {
