@@ -59,27 +59,56 @@ func (c DiagnoseCmd) Run(s *session) error {
 		if _, known := workers[c.Worker]; c.Worker != "" && !known {
 			return usagef("there is no worker %q: the configuration has %s", c.Worker, strings.Join(slices.Sorted(maps.Keys(workers)), ", "))
 		}
-		found, err := c.diagnose(s.ctx, b, workers)
+		wanted := slices.Sorted(maps.Keys(workers))
+		if c.Worker != "" {
+			wanted = []string{c.Worker}
+		}
+		found, err := c.diagnose(s.ctx, b, workers, wanted)
 		if err != nil {
 			return err
 		}
-		v := diagnoseView{Diagnoses: []wire.Diagnosis{}}
-		for _, d := range found {
-			if d.Worker == c.Worker || c.Worker == "" && d.Cause != wire.CauseHealthy {
-				v.Diagnoses = append(v.Diagnoses, d)
-			}
+		if c.Worker == "" {
+			found = slices.DeleteFunc(found, func(d wire.Diagnosis) bool { return d.Cause == wire.CauseHealthy })
 		}
-		return s.show(v)
+		return s.show(diagnoseView{Diagnoses: found})
 	})
 }
 
 // diagnose lists a diagnosis of each worker: the supervisor's, where it has one
 // and no fresh one is wanted, else one made here from what the workers say.
-func (c DiagnoseCmd) diagnose(ctx context.Context, b *bus.Bus, workers map[string]wire.Worker) ([]wire.Diagnosis, error) {
+func (c DiagnoseCmd) diagnose(ctx context.Context, b *bus.Bus, workers map[string]wire.Worker, wanted []string) ([]wire.Diagnosis, error) {
 	kept, err := b.Diagnoses(ctx)
 	if err != nil {
 		return nil, err
 	}
+	unknown := func(name string) bool { _, known := kept[name]; return !known }
+	reports, pages := map[string][]wire.Health{}, map[string]statuspage.Report{}
+	if c.Fresh || slices.ContainsFunc(wanted, unknown) {
+		if reports, err = reportsByWorker(ctx, b); err != nil {
+			return nil, err
+		}
+	}
+	if c.Fresh {
+		pages = readPages(ctx, workers, wanted)
+	}
+	found := []wire.Diagnosis{}
+	for _, name := range wanted {
+		d := kept[name]
+		if c.Fresh || unknown(name) {
+			before := d
+			d = diagnosis.Decide(diagnosis.Collect(name, workers, reports, pages[name]))
+			d.At = time.Now().UTC()
+			if before.Cause == d.Cause {
+				d.Since = before.Since
+			}
+		}
+		found = append(found, d)
+	}
+	return found, nil
+}
+
+// reportsByWorker listens to what the instances of each worker say.
+func reportsByWorker(ctx context.Context, b *bus.Bus) (map[string][]wire.Health, error) {
 	health, err := listenToHealth(ctx, b)
 	if err != nil {
 		return nil, err
@@ -90,37 +119,21 @@ func (c DiagnoseCmd) diagnose(ctx context.Context, b *bus.Bus, workers map[strin
 			reports[h.Worker] = append(reports[h.Worker], h)
 		}
 	}
-	pages := map[string]statuspage.Report{}
-	if c.Fresh {
-		pages = c.readPages(ctx, workers)
-	}
-	var found []wire.Diagnosis
-	for _, name := range slices.Sorted(maps.Keys(workers)) {
-		d, known := kept[name]
-		if c.Fresh || !known {
-			now := diagnosis.Decide(diagnosis.Collect(name, workers, reports, pages[name]))
-			if known && now.Cause == d.Cause {
-				now.Since = d.Since
-			}
-			now.At = time.Now().UTC()
-			d = now
-		}
-		found = append(found, d)
-	}
-	return found, nil
+	return reports, nil
 }
 
-// readPages reads the status pages of the workers that are asked for.
-func (c DiagnoseCmd) readPages(ctx context.Context, workers map[string]wire.Worker) map[string]statuspage.Report {
+// readPages reads the status pages of the workers that are wanted, all at once.
+func readPages(ctx context.Context, workers map[string]wire.Worker, wanted []string) map[string]statuspage.Report {
 	var reading sync.WaitGroup
 	var mu sync.Mutex
 	reader, pages := statuspage.NewReader(), map[string]statuspage.Report{}
-	for name, w := range workers {
-		if w.StatusURL == "" || c.Worker != "" && c.Worker != name {
+	for _, name := range wanted {
+		address := workers[name].StatusURL
+		if address == "" {
 			continue
 		}
 		reading.Go(func() {
-			page := reader.Read(ctx, w.StatusURL)
+			page := reader.Read(ctx, address)
 			mu.Lock()
 			defer mu.Unlock()
 			pages[name] = page
