@@ -139,17 +139,17 @@ func (d *diagnoser) tell(ctx context.Context, found wire.Diagnosis, running bool
 	} else if found.Confidence == before.Confidence && slices.Equal(found.Evidence, before.Evidence) {
 		return
 	}
+	d.metrics.diagnosed(found)
+	if changed { // first: a leader that ends in between leaves an alarm to be raised again, not one unraised
+		d.announce(ctx, found, before.Cause, running)
+	}
 	if err := d.bus.SetDiagnosis(ctx, found); err != nil {
 		if ctx.Err() == nil {
 			d.log.Warn().Err(err).Str("worker", found.Worker).Msg("diagnosis not written, trying again")
 		}
-		return
+		found.Evidence = nil // so that it is written next time
 	}
 	d.known[found.Worker] = found
-	d.metrics.diagnosed(found)
-	if changed {
-		d.announce(ctx, found, before.Cause, running)
-	}
 }
 
 // announce tells of a new cause. A worker that runs nowhere is no alarm: it may

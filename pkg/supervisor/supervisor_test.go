@@ -126,18 +126,22 @@ func TestLanesFollowHealthThereAndBack(t *testing.T) {
 	awaitOwner(t, b, "openai")
 	stop()
 
-	moved := 0
-	err := b.Events(t.Context(), 0, func(e wire.Event, _ uint64) bool {
-		if e.Kind == wire.EventKindLaneMoved {
-			moved++
-			if e.Reason == "" || e.Data["lanes"] == "" {
-				t.Errorf("event without its why: %+v", e)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for moved := 0; moved < 4; { // told after the table was written
+		moved = 0
+		err := b.Events(ctx, 0, func(e wire.Event, _ uint64) bool {
+			if e.Kind == wire.EventKindLaneMoved {
+				moved++
+				if e.Reason == "" || e.Data["lanes"] == "" {
+					t.Errorf("event without its why: %+v", e)
+				}
 			}
+			return true
+		})
+		if err != nil {
+			t.Fatalf("%d moves told (want one away and three back): %v", moved, err)
 		}
-		return true
-	})
-	if err != nil || moved < 4 {
-		t.Errorf("%d moves told (want one away and three back), %v", moved, err)
 	}
 }
 
