@@ -136,6 +136,7 @@ var buckets = map[string]string{
 	"BucketSupervisor": key(wire.BucketSupervisor, "leader"),
 	"BucketLimits":     key(wire.BucketLimits, "{worker}"),
 	"BucketSettings":   key(wire.BucketSettings, "{name}"),
+	"BucketDiagnoses":  key(wire.BucketDiagnoses, "{worker}"),
 }
 
 // results is the key of a result in each durability class.

@@ -46,7 +46,7 @@ func (b *Bus) prepare(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
-	for _, name := range []string{wire.BucketOwners, wire.BucketRoutes, wire.BucketWorkers, wire.BucketSettings} {
+	for _, name := range []string{wire.BucketOwners, wire.BucketRoutes, wire.BucketWorkers, wire.BucketSettings, wire.BucketDiagnoses} {
 		if err := b.ensureStream(ctx, bucketStream(name, 0)); err != nil {
 			return err
 		}

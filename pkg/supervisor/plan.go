@@ -108,6 +108,9 @@ func owner(now time.Time, route wire.Route, workers map[string]wire.Worker, lane
 			passed = because(passed, w, "slow start")
 			continue
 		}
+		if heldByNetwork(route, workers, candidates, present, w, judge) {
+			return present, networkReason
+		}
 		if _, numbered := lane.Number(); numbered {
 			granted[w]++
 		}

@@ -52,6 +52,10 @@ func (s *state) load(ctx context.Context, b *bus.Bus, force bool) error {
 	if !s.loaded {
 		s.returns.inherit(now)
 	}
+	if !s.loaded {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
 	s.now, s.loaded = now, true
 	return nil
 }
@@ -103,6 +107,13 @@ func (s *state) snapshot() bus.Running {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return bus.Running{Routes: maps.Clone(s.now.Routes), Workers: maps.Clone(s.now.Workers), Owners: maps.Clone(s.now.Owners)}
+}
+
+// complete says whether everything was read, so that what is missing is gone.
+func (s *state) complete() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loaded
 }
 
 func (s *state) markStale() {

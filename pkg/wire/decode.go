@@ -26,6 +26,7 @@ const (
 	SchemaConfig     Schema = "config"
 	SchemaDeadLetter Schema = "dead_letter"
 	SchemaEmitted    Schema = "emitted"
+	SchemaDiagnosis  Schema = "diagnosis"
 	SchemaEvent      Schema = "event"
 	SchemaHeaders    Schema = "headers"
 	SchemaHealth     Schema = "health"

@@ -24,6 +24,7 @@ const (
 	BucketSupervisor = "supervisor"
 	BucketLimits     = "limits"
 	BucketSettings   = "settings"
+	BucketDiagnoses  = "diagnoses"
 	bucketResults    = "results"
 )
 

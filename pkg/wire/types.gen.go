@@ -77,6 +77,34 @@ type BreakerSettings struct {
 	Probe Duration `json:"probe,omitzero"`
 }
 
+// Call is the wire form of call.json. How one call of a provider ended.
+type Call struct {
+	// The kind of failure; absent when it was answered.
+	Kind dispatch.Kind `json:"kind,omitzero"`
+	// The provider's HTTP status; absent when there was none.
+	Status int64 `json:"status,omitzero"`
+	// The provider's own error code.
+	Code string `json:"code,omitzero"`
+	// What went wrong, in one line, without secrets.
+	Message string `json:"message,omitzero"`
+	// Why the provider was not reached; absent when it was. refused: nobody listens there. unknown_host: its name is not known. timeout: no connection in time. tls: no trust. lost: the connection broke before an answer.
+	Unreached Unreached `json:"unreached,omitzero"`
+	// When it ended.
+	At time.Time `json:"at"`
+}
+
+// Unreached is one of the values below. Why the provider was not reached; absent when it was. refused: nobody listens there. unknown_host: its name is not known. timeout: no connection in time. tls: no trust. lost: the connection broke before an answer.
+type Unreached string
+
+// The values of Unreached.
+const (
+	UnreachedRefused     Unreached = "refused"
+	UnreachedUnknownHost Unreached = "unknown_host"
+	UnreachedTimeout     Unreached = "timeout"
+	UnreachedTLS         Unreached = "tls"
+	UnreachedLost        Unreached = "lost"
+)
+
 // Config is the wire form of config.json. The configuration file: workers and routes by name.
 type Config struct {
 	// Workers by name.
@@ -113,6 +141,48 @@ type DeadLetter struct {
 	// When it was set aside.
 	At time.Time `json:"at"`
 }
+
+// Diagnosis is the wire form of diagnosis.json. What is wrong with a worker, as far as the evidence tells.
+type Diagnosis struct {
+	// The worker.
+	Worker string `json:"worker"`
+	// healthy: nothing. outage: the provider is down. account: it refuses our key or our balance. throttled: it limits our rate. network: the way out of our own network is cut. slow: it answers late or not at all. ours: our configuration is wrong.
+	Cause Cause `json:"cause"`
+	// certain: the provider said so, or two independent signs agree. likely: one clear sign. possible: the best guess.
+	Confidence Confidence `json:"confidence"`
+	// What it rests on, one sentence each.
+	Evidence []string `json:"evidence"`
+	// What an operator should do.
+	Advice string `json:"advice"`
+	// When the cause was first diagnosed.
+	Since time.Time `json:"since"`
+	// When the evidence was last looked at.
+	At time.Time `json:"at"`
+}
+
+// Cause is one of the values below. healthy: nothing. outage: the provider is down. account: it refuses our key or our balance. throttled: it limits our rate. network: the way out of our own network is cut. slow: it answers late or not at all. ours: our configuration is wrong.
+type Cause string
+
+// The values of Cause.
+const (
+	CauseHealthy   Cause = "healthy"
+	CauseOutage    Cause = "outage"
+	CauseAccount   Cause = "account"
+	CauseThrottled Cause = "throttled"
+	CauseNetwork   Cause = "network"
+	CauseSlow      Cause = "slow"
+	CauseOurs      Cause = "ours"
+)
+
+// Confidence is one of the values below. certain: the provider said so, or two independent signs agree. likely: one clear sign. possible: the best guess.
+type Confidence string
+
+// The values of Confidence.
+const (
+	ConfidenceCertain  Confidence = "certain"
+	ConfidenceLikely   Confidence = "likely"
+	ConfidencePossible Confidence = "possible"
+)
 
 // Emitted is the wire form of emitted.json. What a listener has of an answer that broke off, so that the next worker can go on with it.
 type Emitted struct {
@@ -156,6 +226,8 @@ const (
 	EventKindDeadLetter   EventKind = "dead_letter"
 	EventKindReplay       EventKind = "replay"
 	EventKindPurge        EventKind = "purge"
+	EventKindDiagnosis    EventKind = "diagnosis"
+	EventKindAlarm        EventKind = "alarm"
 )
 
 // Failure is the wire form of failure.json. Why a request ended without an answer, as a caller may see it.
@@ -259,6 +331,20 @@ type Health struct {
 	Answered int64 `json:"answered,omitzero"`
 	// Attempts that failed since it started.
 	FailedAttempts int64 `json:"failed_attempts,omitzero"`
+	// Attempts that failed in the last five minutes, by kind of failure.
+	Recent map[string]int64 `json:"recent,omitzero"`
+	// Those among them that reached no provider: no connection stood.
+	RecentUnreached int64 `json:"recent_unreached,omitzero"`
+	// Attempts that were answered in the last five minutes.
+	RecentAnswered int64 `json:"recent_answered,omitzero"`
+	// Those among them whose first token came later than slow_after.
+	RecentSlow int64 `json:"recent_slow,omitzero"`
+	// The last attempt that failed by the provider's doing or ours; absent before the first.
+	LastFailure *Call `json:"last_failure,omitzero"`
+	// When the provider last answered; absent before the first answer.
+	LastAnsweredAt time.Time `json:"last_answered_at,omitzero"`
+	// The last probe; absent before the first.
+	Probe *Call `json:"probe,omitzero"`
 	// When the instance started.
 	StartedAt time.Time `json:"started_at"`
 	// When this was said.
@@ -413,6 +499,8 @@ type Worker struct {
 	Model string `json:"model,omitzero"`
 	// More HTTP headers for the provider. No secrets: this is kept in KV.
 	Headers map[string]string `json:"headers,omitzero"`
+	// The provider's status page (Statuspage v2): its address, or that of its summary in JSON. Read only while something is wrong, to corroborate a diagnosis.
+	StatusURL string `json:"status_url,omitzero"`
 	// always: ask the provider for a stream even when the caller wants a whole answer, since tokens are the sign of life. Default always.
 	Streaming Streaming `json:"streaming,omitzero"`
 	// How its model goes on with an answer that broke off elsewhere. continue: a message asks it to. prefill: the broken answer is the last message, and the model goes on with it. prefix: the same, with prefix: true in that message. A model that rejects the last two is asked with a message. openai only; default continue.

@@ -141,6 +141,8 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 func (w *Worker) judge(a *wire.Attempt, vigil *vigil, answer *dispatch.Answer, err error) {
 	if err == nil {
 		a.Model = answer.Model
+		slow := a.FirstTokenMS > w.cfg.Settings.SlowAfter.Or(defaultSlowAfter).Milliseconds()
+		w.recent.answer(time.Now(), slow)
 		w.mute.Store(a.FirstTokenMS == 0)
 		vigil.pace(false)
 		w.breaker.success()
@@ -148,6 +150,7 @@ func (w *Worker) judge(a *wire.Attempt, vigil *vigil, answer *dispatch.Answer, e
 	}
 	e := dispatch.AsError(err)
 	a.Kind, a.Status, a.Code, a.Message = e.Kind, int64(e.Status), e.Code, e.Error()
+	w.recent.fail(time.Now(), e) // first: what the breaker does makes a report
 	if vigil.wasHasty() {
 		return
 	}

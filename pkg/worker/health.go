@@ -62,6 +62,7 @@ func (w *Worker) health() wire.Health {
 	if s.breaker == wire.BreakerStateClosed {
 		h.Breaker.Failures = s.row
 	}
+	w.recent.tell(h.At, &h)
 	return h
 }
 

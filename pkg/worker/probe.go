@@ -28,6 +28,7 @@ func (w *Worker) probeWhileOpen(ctx context.Context) {
 		if err != nil {
 			w.log.Info().Err(err).Msg("probe failed, the breaker stays open")
 		}
+		w.recent.probed(time.Now(), err)
 		w.breaker.probed(err)
 	}
 }

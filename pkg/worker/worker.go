@@ -73,6 +73,7 @@ type Worker struct {
 	peers   *peers
 	breaker *breaker
 	mute    atomic.Bool // the provider's last answer came without tokens
+	recent  *recent
 	hand    *hand
 	alone   chan struct{} // held by the one isolated suspect
 	lessons lessons
@@ -101,6 +102,7 @@ func New(cfg Config, b *bus.Bus, p Provider, log zerolog.Logger) *Worker {
 		table:   newTable(cfg.Name),
 		slots:   newSlots(int(cfg.Settings.Concurrency)),
 		hand:    newHand(),
+		recent:  &recent{},
 		alone:   make(chan struct{}, 1),
 		changed: make(chan struct{}, 1),
 		next:    make(chan *job),
