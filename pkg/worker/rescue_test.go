@@ -402,6 +402,20 @@ func TestDrainInMidStreamIsRescuedByTheReplica(t *testing.T) {
 	}
 }
 
+func TestStreamThatStallsIsRescuedAfterItsIdleTime(t *testing.T) {
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "backup"}})
+	settings := wire.Worker{Timeouts: wire.Timeouts{FirstToken: wire.Duration(time.Minute), Idle: wire.Duration(50 * time.Millisecond)}}
+	s.start(worker.Config{Name: "openai", Settings: settings}, script{answer: func(ctx context.Context, _ *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
+		emit(delta("first", "one "))
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}})
+	s.start(worker.Config{Name: "backup"}, script{answer: streams("second", "two")})
+	if told := s.listen("a", hello)(); told.text != "one two" || told.end.Attempts[0].Kind != dispatch.Stalled {
+		t.Errorf("listener has %q, result %+v", told.text, told.end)
+	}
+}
+
 func TestForgedBeginningOfAnAnswerIsIgnored(t *testing.T) {
 	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "backup"}})
 	s.start(worker.Config{Name: "openai"}, script{answer: failsWith(dispatch.Errorf(dispatch.Malformed, "no"))})
