@@ -11,7 +11,8 @@ import (
 	"understudy/pkg/dispatch"
 )
 
-// Style is how a request has a model go on with an answer that broke off.
+// Style is how a request has a model go on with an answer that broke off, in
+// the words of a worker's configuration.
 type Style string
 
 // The styles.

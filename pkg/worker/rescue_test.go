@@ -79,7 +79,7 @@ type tale struct {
 }
 
 // listen asks for a stream and tells what came once it has ended. Chunks must
-// be numbered without a gap.
+// be numbered without a gap, and no text may follow the finish.
 func (s *stage) listen(id, body string, headers ...string) func() tale {
 	s.Helper()
 	inbox := s.bus.NewInbox()
@@ -112,6 +112,9 @@ func (s *stage) listen(id, body string, headers ...string) func() tale {
 			}
 			if got := m.Header.Get(wire.HeaderChunk); got != fmt.Sprint(n) {
 				s.Errorf("%s: chunk %s after %d others: %s", id, got, n, m.Body)
+			}
+			if a.Complete() && chat.ReadPiece(m.Body).Text != "" {
+				s.Errorf("%s: text after the finish: %s", id, m.Body)
 			}
 			if _, err := a.Add(m.Body); err != nil {
 				s.Error(err)
