@@ -195,17 +195,21 @@ func TestBrokenStreamIsGoneOnWithByTheNextModel(t *testing.T) {
 }
 
 func TestUsageOfAllAttemptsIsAddedUp(t *testing.T) {
-	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "backup"}})
-	s.start(worker.Config{Name: "openai"}, script{answer: func(_ context.Context, _ *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
-		emit(dispatch.Chunk{Output: true, Data: []byte(`{"choices":[{"index":0,"delta":{"content":"one"}}],"usage":{"prompt_tokens":5,"completion_tokens":1}}`)})
-		return nil, dispatch.Errorf(dispatch.Truncated, "cut")
-	}})
-	s.start(worker.Config{Name: "backup"}, script{answer: streams("second", " two")})
-	r := s.listen("a", hello)().end
-	if want := (wire.Usage{InputTokens: 15, OutputTokens: 3}); r.Usage != want {
-		t.Errorf("usage %+v, want %+v", r.Usage, want)
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "second", "third"}})
+	counts := func(text, usage string) answering {
+		return func(_ context.Context, _ *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
+			emit(dispatch.Chunk{Output: true, Data: []byte(`{"choices":[{"index":0,"delta":{"content":"` + text + `"}}],"usage":` + usage + `}`)})
+			return nil, dispatch.Errorf(dispatch.Truncated, "cut")
+		}
 	}
-	if usage := string(chat.Get(r.Answer, "usage")); usage != `{"prompt_tokens":15,"completion_tokens":3,"total_tokens":18}` {
+	s.start(worker.Config{Name: "openai"}, script{answer: counts("one", `{"prompt_tokens":5,"completion_tokens":1}`)})
+	s.start(worker.Config{Name: "second"}, script{answer: counts(" and a two", `{"prompt_tokens":7,"completion_tokens":3}`)})
+	s.start(worker.Config{Name: "third"}, script{answer: streams("third", " and a three")})
+	told := s.listen("a", hello)()
+	if want := (wire.Usage{InputTokens: 22, OutputTokens: 6}); told.end.Usage != want || told.text != "one and a two and a three" {
+		t.Errorf("usage %+v, want %+v, of %q", told.end.Usage, want, told.text)
+	}
+	if usage := string(chat.Get(told.end.Answer, "usage")); usage != `{"prompt_tokens":22,"completion_tokens":6,"total_tokens":28}` {
 		t.Errorf("answer's usage %s", usage)
 	}
 }
