@@ -11,7 +11,8 @@ import (
 	"understudy/pkg/dispatch"
 )
 
-// Style is how a request has a model go on with an answer that broke off.
+// Style is how a request has a model go on with an answer that broke off, in
+// the words of a worker's configuration.
 type Style string
 
 // The styles.
@@ -123,8 +124,8 @@ func (o Origin) fields() []Field {
 }
 
 // Rejoin returns a chunk of a continuation as one of the stream that it goes on
-// with: with its origin, with text for the content of its choice and no role unless
-// text is nil, and with what was used before added to its usage if it counts alone.
+// with: with its origin, with text for the content of its choice and no role
+// unless text is nil, and with what was used before added to its usage.
 func Rejoin(chunk []byte, o Origin, text *string, used dispatch.Usage) ([]byte, error) {
 	fields := o.fields()
 	if text != nil {
@@ -134,10 +135,7 @@ func Rejoin(chunk []byte, o Origin, text *string, used dispatch.Usage) ([]byte, 
 		}
 		fields = append(fields, choices)
 	}
-	if UsageOnly(chunk) {
-		fields = append(fields, addUsage(chunk, used)...)
-	}
-	return Set(chunk, fields...)
+	return Set(chunk, append(fields, addUsage(chunk, used)...)...)
 }
 
 // Whole returns a continuation's completion as that of the whole answer: with

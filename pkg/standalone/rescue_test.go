@@ -196,8 +196,11 @@ func TestCallerOfABrokenStreamSeesOneUnbrokenAnswer(t *testing.T) {
 			th := newTheatre(t, style)
 			th.hire("i1")
 			for _, fault := range []fake.Fault{
-				{Kind: fake.Cut, Tokens: 1}, {Kind: fake.Cut, Tokens: 100}, {Kind: fake.Cut, Tokens: 400},
-				{Kind: fake.Stall, Tokens: 50}, {Kind: fake.ErrorEvent, Tokens: 30},
+				{Kind: fake.Cut, Tokens: 1},
+				{Kind: fake.Cut, Tokens: 100},
+				{Kind: fake.Cut, Tokens: 400},
+				{Kind: fake.Stall, Tokens: 50},
+				{Kind: fake.ErrorEvent, Tokens: 30},
 			} {
 				fault.Count = 1
 				if err := th.primary.SetFaults(fault); err != nil {

@@ -73,8 +73,11 @@ func (w *Worker) goOnBy(ctx context.Context, j *job, vigil *vigil, style chat.St
 	if err != nil {
 		return nil, err
 	}
-	w.relayEnd(j)
-	return wholeAnswer(answer, j, chat.NewSeam(said, style.Exact()))
+	whole, err := wholeAnswer(answer, j, chat.NewSeam(said, style.Exact()))
+	if err == nil {
+		w.relayEnd(j)
+	}
+	return whole, err
 }
 
 // rejoiner makes the chunks of a continuation into chunks of the stream that it

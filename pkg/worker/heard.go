@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"cmp"
+
 	"understudy/pkg/chat"
 	"understudy/pkg/dispatch"
 	"understudy/pkg/envelope"
@@ -13,7 +15,7 @@ type heard struct {
 	origin chat.Origin
 	text   []byte
 	before dispatch.Usage // of the attempts before this one
-	usage  dispatch.Usage // of this attempt, as far as it told
+	usage  dispatch.Usage // of all of them, as the last chunk that counts has it
 	// apart is true when the listener has something that no other model can take
 	// up, or more than a handoff carries.
 	apart bool
@@ -69,5 +71,6 @@ func (h *heard) release() []dispatch.Chunk {
 
 // used is what all attempts used so far.
 func (h *heard) used() wire.Usage {
-	return wire.Usage{InputTokens: h.before.Input + h.usage.Input, OutputTokens: h.before.Output + h.usage.Output}
+	u := cmp.Or(h.usage, h.before)
+	return wire.Usage{InputTokens: u.Input, OutputTokens: u.Output}
 }

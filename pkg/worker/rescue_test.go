@@ -79,7 +79,7 @@ type tale struct {
 }
 
 // listen asks for a stream and tells what came once it has ended. Chunks must
-// be numbered without a gap.
+// be numbered without a gap, and no text may follow the finish.
 func (s *stage) listen(id, body string, headers ...string) func() tale {
 	s.Helper()
 	inbox := s.bus.NewInbox()
@@ -112,6 +112,9 @@ func (s *stage) listen(id, body string, headers ...string) func() tale {
 			}
 			if got := m.Header.Get(wire.HeaderChunk); got != fmt.Sprint(n) {
 				s.Errorf("%s: chunk %s after %d others: %s", id, got, n, m.Body)
+			}
+			if a.Complete() && chat.ReadPiece(m.Body).Text != "" {
+				s.Errorf("%s: text after the finish: %s", id, m.Body)
 			}
 			if _, err := a.Add(m.Body); err != nil {
 				s.Error(err)
@@ -192,17 +195,21 @@ func TestBrokenStreamIsGoneOnWithByTheNextModel(t *testing.T) {
 }
 
 func TestUsageOfAllAttemptsIsAddedUp(t *testing.T) {
-	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "backup"}})
-	s.start(worker.Config{Name: "openai"}, script{answer: func(_ context.Context, _ *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
-		emit(dispatch.Chunk{Output: true, Data: []byte(`{"choices":[{"index":0,"delta":{"content":"one"}}],"usage":{"prompt_tokens":5,"completion_tokens":1}}`)})
-		return nil, dispatch.Errorf(dispatch.Truncated, "cut")
-	}})
-	s.start(worker.Config{Name: "backup"}, script{answer: streams("second", " two")})
-	r := s.listen("a", hello)().end
-	if want := (wire.Usage{InputTokens: 15, OutputTokens: 3}); r.Usage != want {
-		t.Errorf("usage %+v, want %+v", r.Usage, want)
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "second", "third"}})
+	counts := func(text, usage string) answering {
+		return func(_ context.Context, _ *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
+			emit(dispatch.Chunk{Output: true, Data: []byte(`{"choices":[{"index":0,"delta":{"content":"` + text + `"}}],"usage":` + usage + `}`)})
+			return nil, dispatch.Errorf(dispatch.Truncated, "cut")
+		}
 	}
-	if usage := string(chat.Get(r.Answer, "usage")); usage != `{"prompt_tokens":15,"completion_tokens":3,"total_tokens":18}` {
+	s.start(worker.Config{Name: "openai"}, script{answer: counts("one", `{"prompt_tokens":5,"completion_tokens":1}`)})
+	s.start(worker.Config{Name: "second"}, script{answer: counts(" and a two", `{"prompt_tokens":7,"completion_tokens":3}`)})
+	s.start(worker.Config{Name: "third"}, script{answer: streams("third", " and a three")})
+	told := s.listen("a", hello)()
+	if want := (wire.Usage{InputTokens: 22, OutputTokens: 6}); told.end.Usage != want || told.text != "one and a two and a three" {
+		t.Errorf("usage %+v, want %+v, of %q", told.end.Usage, want, told.text)
+	}
+	if usage := string(chat.Get(told.end.Answer, "usage")); usage != `{"prompt_tokens":22,"completion_tokens":6,"total_tokens":28}` {
 		t.Errorf("answer's usage %s", usage)
 	}
 }
@@ -399,6 +406,20 @@ func TestDrainInMidStreamIsRescuedByTheReplica(t *testing.T) {
 	}
 	if body := <-bodies; !strings.Contains(body, `"one "`) {
 		t.Errorf("asked %s", body)
+	}
+}
+
+func TestStreamThatStallsIsRescuedAfterItsIdleTime(t *testing.T) {
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "backup"}})
+	settings := wire.Worker{Timeouts: wire.Timeouts{FirstToken: wire.Duration(time.Minute), Idle: wire.Duration(50 * time.Millisecond)}}
+	s.start(worker.Config{Name: "openai", Settings: settings}, script{answer: func(ctx context.Context, _ *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
+		emit(delta("first", "one "))
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}})
+	s.start(worker.Config{Name: "backup"}, script{answer: streams("second", "two")})
+	if told := s.listen("a", hello)(); told.text != "one two" || told.end.Attempts[0].Kind != dispatch.Stalled {
+		t.Errorf("listener has %q, result %+v", told.text, told.end)
 	}
 }
 
