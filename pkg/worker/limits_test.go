@@ -174,7 +174,8 @@ func TestARequestMayShortenItsTimeoutsWithoutBlameForTheProvider(t *testing.T) {
 			t.Errorf("%s: %+v", id, r)
 		}
 	}
-	if h := s.awaitHealth(said, "idle again", func(h wire.Health) bool { return h.InFlight == 0 }); h.State != wire.HealthStateReady || h.Breaker.Opened != 0 {
+	ended := time.Now()
+	if h := s.awaitHealth(said, "idle again", func(h wire.Health) bool { return h.InFlight == 0 && h.At.After(ended) }); h.State != wire.HealthStateReady || h.Breaker.Opened != 0 {
 		t.Errorf("health %+v", h)
 	}
 }
