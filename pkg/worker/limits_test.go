@@ -113,11 +113,11 @@ func TestABacklogDrainsNoFasterThanTheLimitOfAllInstances(t *testing.T) {
 
 func TestASpillTakesWhatTheOwnersLimitLeaves(t *testing.T) {
 	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "backup"}, Spill: []string{"backup"}})
-	const requests = 30
+	const requests = 60
 	for i := range requests {
 		s.publish(fmt.Sprint("r", i), hello)
 	}
-	s.start(worker.Config{Name: "openai", Settings: wire.Worker{Limits: wire.Limits{RequestsPerMinute: 60}}}, script{answer: says("hi")})
+	s.start(worker.Config{Name: "openai", Settings: wire.Worker{Limits: wire.Limits{RequestsPerMinute: 600}}}, script{answer: says("hi")})
 	s.start(worker.Config{Name: "backup"}, script{answer: says("from the spill")})
 	by := map[string]int{}
 	for i := range requests {
