@@ -21,10 +21,18 @@ func (l *Limiter) take(ctx context.Context, calls, tokens int64) (delay time.Dur
 			return l.takeOwn(now, calls, tokens), nil
 		}
 		entry, owed, delay := l.plan(now, calls, tokens)
-		if delay > 0 {
+		announce := delay > 0 && !l.present(now)
+		if delay > 0 && !announce {
 			return delay, nil
 		}
+		if announce { // without this, the others leave no share to one that waits
+			entry, owed, _ = l.plan(now, 0, 0)
+		}
 		entry.Revision, err = l.ledger.SetSpent(patient, l.worker, entry.Value, entry.Revision)
+		if err == nil && announce {
+			l.entered(now, entry, 0, 0, owed)
+			return delay, nil
+		}
 		if err == nil {
 			l.entered(now, entry, calls, tokens, owed)
 			return 0, nil
@@ -118,6 +126,13 @@ func (l *Limiter) countSharers(now time.Time) {
 // counts says whether an instance that last took a part then still shares.
 func (l *Limiter) counts(at, now time.Time) bool {
 	return now.Sub(at) < remembered*max(l.requests.slice, l.tokens.slice)
+}
+
+// present says whether the ledger has seen this instance within a slice.
+func (l *Limiter) present(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return now.Sub(l.known.Value.Seen[l.instance]) <= max(l.requests.slice, l.tokens.slice)
 }
 
 func (l *Limiter) reread(ctx context.Context) error {
