@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"time"
 
@@ -71,15 +72,21 @@ func (w *Worker) retries(j *job) failsafe.Policy[*dispatch.Answer] {
 		WithMaxRetries(int(limit)).
 		ReturnLastFailure().
 		HandleIf(func(_ *dispatch.Answer, err error) bool { return err != nil && w.tryAgain(j, dispatch.AsError(err)) }).
-		WithBackoff(backoffFirst, backoffMax).
-		WithJitterFactor(backoffJitter).
 		WithDelayFunc(func(e failsafe.ExecutionAttempt[*dispatch.Answer]) time.Duration {
-			if wait := dispatch.AsError(e.LastError()).RetryAfter; wait > 0 {
-				return wait
-			}
-			return -1 // the backoff
+			return pauseBefore(e.Retries(), dispatch.AsError(e.LastError()).RetryAfter)
 		}).
 		Build()
+}
+
+// pauseBefore is how long to wait before the next retry: a growing, scattered
+// pause, or what the provider asked for, scattered upwards only.
+func pauseBefore(retries int, asked time.Duration) time.Duration {
+	scatter := backoffJitter * (2*rand.Float64() - 1)
+	pause := min(backoffFirst<<retries, backoffMax)
+	if asked > 0 {
+		pause, scatter = asked, max(scatter, -scatter)
+	}
+	return pause + time.Duration(scatter*float64(pause))
 }
 
 // tryAgain says whether this worker may try once more: not once output went
@@ -172,7 +179,7 @@ func (w *Worker) ask(ctx context.Context, j *job, vigil *vigil) (answer *dispatc
 		return w.goOn(ctx, j, vigil)
 	}
 	answer, err = w.provider.Answer(ctx, j.req, func(c dispatch.Chunk) {
-		vigil.token()
+		vigil.token(c.Output)
 		if j.req.Stream {
 			w.relay(j, c)
 		}

@@ -56,7 +56,7 @@ func (w *Worker) goOnBy(ctx context.Context, j *job, vigil *vigil, style chat.St
 	}
 	came := false
 	answer, err := w.provider.Answer(ctx, &req, func(c dispatch.Chunk) {
-		vigil.token()
+		vigil.token(c.Output)
 		came = true
 		take(c)
 	})

@@ -161,7 +161,7 @@ func TestARequestMayShortenItsTimeoutsWithoutBlameForTheProvider(t *testing.T) {
 	said := s.healths("openai")
 	s.start(worker.Config{Name: "openai", Settings: settings}, script{answer: func(ctx context.Context, req *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
 		if req.ID == "idle" {
-			emit(dispatch.Chunk{})
+			emit(dispatch.Chunk{Output: true})
 		}
 		<-ctx.Done()
 		return nil, context.Cause(ctx)

@@ -68,9 +68,8 @@ func (w *Worker) afterFailure(j *job, e *dispatch.Error) outcome {
 	if mayPark && w.table.owner(j.req.Route, wire.LaneParked) == "" {
 		return outcome{verb: park}
 	}
-	pause := laterPause(j.Passes)
-	if j.Passes < maxPasses && j.Calls() < j.maxAttempts() && w.worthRetrying(j, e) && time.Until(j.req.Deadline) > pause {
-		return outcome{verb: retryLater, after: pause}
+	if after, ok := w.later(j, e); ok {
+		return outcome{verb: retryLater, after: after}
 	}
 	if mayPark {
 		return outcome{verb: park}
@@ -81,6 +80,20 @@ func (w *Worker) afterFailure(j *job, e *dispatch.Error) outcome {
 // parkedBudgets is how many budgets of calls a request may use up that waits
 // for a model: being parked forgives the calls before.
 const parkedBudgets = 3
+
+// later says whether the request goes through its chain again, and after which
+// pause: never before the provider asked to be called again. One that refuses
+// degraded answers goes on until its deadline, the others for a few passes.
+func (w *Worker) later(j *job, e *dispatch.Error) (after time.Duration, ok bool) {
+	if j.Calls() >= j.maxAttempts() {
+		return 0, false
+	}
+	after, left := max(laterPause(j.Passes), e.RetryAfter), time.Until(j.req.Deadline)
+	if j.req.Degrade == dispatch.DegradeNever {
+		return min(after, left), left > 0
+	}
+	return after, j.Passes < maxPasses && w.worthRetrying(j, e) && left > after
+}
 
 // maxPasses is how often a request goes through its chain again. The pauses
 // between grow from one second, so that a caller who waits learns of the end
@@ -102,7 +115,7 @@ func (w *Worker) worthRetrying(j *job, e *dispatch.Error) bool {
 }
 
 // laterPause grows with each pass that a request has behind it.
-func laterPause(passes int64) time.Duration { return time.Second << passes }
+func laterPause(passes int64) time.Duration { return time.Second << min(passes, 5) }
 
 // decisive is the failure that a caller should hear of: a provider's, rather
 // than that a worker was not available or that no rule fits.

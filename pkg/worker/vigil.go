@@ -33,6 +33,7 @@ type vigil struct {
 
 	slowAfter time.Duration
 	onPace    func(slow bool) // nil when the first token says nothing
+	lost      func() bool     // the breaker is open: nobody waits for this call
 	paced     atomic.Bool     // onPace was called
 
 	earliest, latest atomic.Int64 // tokens: nanoseconds after begun; 0 for none
@@ -40,7 +41,7 @@ type vigil struct {
 	mu    sync.Mutex
 	timer *time.Timer
 	over  bool
-	hasty bool // ended by a timeout that the caller made shorter
+	hasty bool // ended sooner than the worker alone would have ended it: no fault to count
 }
 
 // keepVigil starts watching. Calls that do not stream show no sign of life
@@ -50,7 +51,7 @@ func (w *Worker) keepVigil(j *job, stop context.CancelCauseFunc) *vigil {
 	t.FirstToken, t.Idle = wire.Duration(t.FirstToken.Or(defaultFirstToken)), wire.Duration(t.Idle.Or(defaultIdle))
 	v := &vigil{
 		first: within(j.FirstToken, t.FirstToken), idle: within(j.Idle, t.Idle), total: t.Total.Or(defaultTotal),
-		patience: t, begun: time.Now(), stop: stop, slowAfter: w.cfg.Settings.SlowAfter.Or(defaultSlowAfter),
+		patience: t, begun: time.Now(), stop: stop, lost: func() bool { return !w.mayGoOn() }, slowAfter: w.cfg.Settings.SlowAfter.Or(defaultSlowAfter),
 	}
 	switch {
 	case w.cfg.Settings.Streaming == wire.StreamingAsAsked:
@@ -72,10 +73,12 @@ func within(asked time.Duration, configured wire.Duration) time.Duration {
 	return min(asked, askedFactor*time.Duration(configured))
 }
 
-// token is a sign of life. From the first one on, the idle timeout counts.
-func (v *vigil) token() {
+// token is a sign of life: from the first one on, the idle timeout counts. The
+// first token is the first that carries output; before it, a frame only shows
+// that somebody is there.
+func (v *vigil) token(output bool) {
 	since := max(int64(time.Since(v.begun)), 1)
-	if v.earliest.CompareAndSwap(0, since) {
+	if output && v.earliest.CompareAndSwap(0, since) {
 		v.pace(time.Duration(since) > v.slowAfter)
 	}
 	v.latest.Store(since)
@@ -100,25 +103,41 @@ func (v *vigil) look() {
 	if latest > 0 {
 		due, patience = latest+v.idle, latest+time.Duration(v.patience.Idle)
 	}
-	if latest == 0 && elapsed >= v.slowAfter {
+	slow := v.earliest.Load() == 0 && elapsed >= v.slowAfter
+	if slow {
 		v.pace(true)
 	}
 	switch {
+	case elapsed >= v.total && v.earliest.Load() == 0:
+		v.stop(dispatch.Errorf(dispatch.Silent, "no token within %v", v.total))
 	case elapsed >= v.total:
 		v.stop(dispatch.Errorf(dispatch.Stalled, "the answer took longer than %v", v.total))
+	case slow && v.onPace != nil && v.lost():
+		v.hasty = true
+		v.stop(dispatch.Errorf(dispatch.Silent, "no first token after %v, and the breaker is open", elapsed.Round(time.Millisecond)))
 	case elapsed < due:
-		next := min(due, v.total)
-		if latest == 0 && elapsed < v.slowAfter {
-			next = min(next, v.slowAfter)
-		}
-		v.timer.Reset(next - elapsed)
-	case latest == 0:
+		v.timer.Reset(v.nextLook(elapsed, min(due, v.total), slow))
+	case v.earliest.Load() == 0:
 		v.hasty = elapsed < patience
 		v.stop(dispatch.Errorf(dispatch.Silent, "no first token within %v", v.first))
 	default:
 		v.hasty = elapsed < patience
 		v.stop(dispatch.Errorf(dispatch.Stalled, "no token for %v", v.idle))
 	}
+}
+
+// lookAgain is how often a slow call is looked at, so that its request goes to
+// the next worker soon after the breaker has given this provider up.
+const lookAgain = 100 * time.Millisecond
+
+func (v *vigil) nextLook(elapsed, due time.Duration, slow bool) time.Duration {
+	switch {
+	case slow:
+		due = min(due, elapsed+lookAgain)
+	case v.earliest.Load() == 0:
+		due = min(due, v.slowAfter)
+	}
+	return due - elapsed
 }
 
 // firstToken is how long the first token took; zero when none came.
