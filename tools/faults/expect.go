@@ -9,17 +9,9 @@ import (
 	"understudy/tools/fakeprovider/fake"
 )
 
-// rescueRequired tightens the table once streams that break after their first
-// words are continued by the backup: a clean error is then no longer enough.
-const rescueRequired = false
-
 // emptyRefused tightens the table once an answer without a word counts as no
 // answer, which the backup then gives.
 const emptyRefused = false
-
-// waitRequired tightens the table once nobody is called again sooner than they
-// asked for in Retry-After. Until then the table shows where it happens.
-const waitRequired = false
 
 // row is one way in which the primary fails, and what should follow.
 type row struct {
@@ -58,14 +50,14 @@ func table() []row {
 		{"reset", fake.Fault{Kind: fake.Reset}, moved(503, "provider_unavailable")},
 		{"silence", fake.Fault{Kind: fake.Silence}, unlessPlain(moved(504, "provider_silent"), overlong)},
 		{"slow_first_token, in time", fake.Fault{Kind: fake.SlowFirstToken, Delay: ms(150)}, served},
-		{"slow_first_token, too late", fake.Fault{Kind: fake.SlowFirstToken, Delay: ms(2500)}, unlessPlain(moved(504, "provider_silent", "stream_stalled"), overlong)},
+		{"slow_first_token, too late", fake.Fault{Kind: fake.SlowFirstToken, Delay: ms(2500)}, unlessPlain(moved(504, "provider_silent"), overlong)},
 		{"slow_tokens, in time", fake.Fault{Kind: fake.SlowTokens, Delay: ms(15)}, served},
 		{"slow_tokens, too late", fake.Fault{Kind: fake.SlowTokens, Delay: ms(2500)}, unlessPlain(broken(504, "stream_stalled"), overlong)},
 		{"cut before the first token", fake.Fault{Kind: fake.Cut}, moved(502, "stream_truncated")},
 		{"cut after 3 tokens", fake.Fault{Kind: fake.Cut, Tokens: 3}, broken(502, "stream_truncated")},
 		{"cut before the finish", fake.Fault{Kind: fake.Cut, Tokens: 99}, broken(502, "stream_truncated")},
-		{"stall before the first token", fake.Fault{Kind: fake.Stall}, moved(504, "stream_stalled", "provider_silent")},
-		{"stall after 3 tokens", fake.Fault{Kind: fake.Stall, Tokens: 3}, broken(504, "stream_stalled")},
+		{"stall before the first token", fake.Fault{Kind: fake.Stall}, moved(504, "provider_silent")},
+		{"stall after 3 tokens", fake.Fault{Kind: fake.Stall, Tokens: 3}, unlessPlain(broken(504, "stream_stalled"), overlong)},
 		{"malformed_event after 3 tokens", fake.Fault{Kind: fake.MalformedEvent, Tokens: 3}, unlessPlain(served, moved(502, "malformed_answer"))},
 		{"malformed_body", fake.Fault{Kind: fake.MalformedBody}, moved(502, "malformed_answer")},
 		{"error_event before the first token", fake.Fault{Kind: fake.ErrorEvent}, moved(503, "provider_unavailable")},
@@ -152,10 +144,8 @@ func broken(status int, code string) course {
 		switch {
 		case m != streamed:
 			return w
-		case s == backed && rescueRequired:
-			return want{ends: []end{wholeAnswer}, backup: 1}
 		case s == backed:
-			return want{ends: []end{wholeAnswer, cleanError}, status: http.StatusOK, codes: []string{code}, backup: either}
+			return want{ends: []end{wholeAnswer}, backup: 1}
 		}
 		return want{ends: []end{cleanError}, status: http.StatusOK, codes: []string{code, "deadline_exceeded"}}
 	}
@@ -194,7 +184,7 @@ func empty(m mode, s setting) want {
 // overlong: a provider that was asked for a whole answer shows no sign of life,
 // so only the time for the whole call counts.
 func overlong(m mode, s setting) want {
-	return moved(http.StatusGatewayTimeout, "stream_stalled")(m, s)
+	return moved(http.StatusGatewayTimeout, "provider_silent")(m, s)
 }
 
 // unlessPlain: what the provider is asked for decides what can be noticed.
@@ -232,7 +222,7 @@ func (w want) misses(c cell) []string {
 	if c.primaryCalls == 0 || c.primaryCalls > mostCalls {
 		miss("want 1 to %d calls to the primary", mostCalls)
 	}
-	if waitRequired && c.impatient() {
+	if c.impatient() {
 		miss("want the primary called again after the %v that it asked for, not %v", time.Duration(*c.row.fault.RetryAfter), c.shortestPause)
 	}
 	return all

@@ -21,9 +21,9 @@ type sample struct {
 }
 
 // tolerated says whether a request may end like this when its provider crashes:
-// with its answer, or, until streams are rescued, with an error event.
+// only with its answer.
 func (s sample) tolerated() bool {
-	return s.end == wholeAnswer || !rescueRequired && s.end == cleanError && s.got.status == http.StatusOK
+	return s.end == wholeAnswer
 }
 
 // unanswered counts the samples without an answer by how they ended, and those

@@ -23,16 +23,12 @@ func TestPercentilesAreValuesThatWereMeasured(t *testing.T) {
 	}
 }
 
-func TestAFailureIsToleratedOnlyInABrokenStream(t *testing.T) {
+func TestNothingButAWholeAnswerIsTolerated(t *testing.T) {
 	cut := sample{end: cleanError, got: received{status: 200, code: "stream_truncated"}}
 	refusal := sample{end: cleanError, got: received{status: 503, code: "provider_unavailable"}}
 	torn := sample{end: truncatedAnswer, got: received{status: 200}}
 	ends, intolerable := unanswered([]sample{{end: wholeAnswer}, cut, refusal, torn})
-	want := 2
-	if rescueRequired {
-		want = 3
-	}
-	if len(ends) != 3 || intolerable != want {
-		t.Errorf("got %v, %d intolerable, want 3 ends, %d intolerable", ends, intolerable, want)
+	if len(ends) != 3 || intolerable != 3 {
+		t.Errorf("got %v, %d intolerable, want 3 ends, 3 intolerable", ends, intolerable)
 	}
 }
