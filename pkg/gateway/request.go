@@ -30,6 +30,8 @@ type request struct {
 	stream, usage bool
 	degrade       string
 	traceparent   string
+	// firstToken and idle are durations as the caller wrote them.
+	firstToken, idle string
 }
 
 // check reads a request from its body and its headers. The model names the
@@ -39,8 +41,11 @@ func (l *listing) check(route string, body []byte, header func(string) string) (
 		return nil, refusal(err)
 	}
 	q := &request{id: header(wire.HeaderRequestID), route: route, body: body, received: time.Now(), traceparent: header(wire.HeaderTraceparent)}
-	if !wire.ValidID(q.id) {
+	if q.id == "" {
 		q.id = "req_" + rand.Text()
+	}
+	if !wire.ValidID(q.id) {
+		return nil, invalid(wire.HeaderRequestID, "invalid_header", "the header %s takes 1 to 128 letters, digits, - _ or =, not %q", wire.HeaderRequestID, q.id)
 	}
 	var failure *wire.Failure
 	if q.route == "" {
@@ -61,10 +66,25 @@ func (l *listing) check(route string, body []byte, header func(string) string) (
 		q.usage = string(chat.Get(chat.Get(body, "stream_options"), "include_usage")) == "true"
 	}
 	switch degrade := header(wire.HeaderDegrade); dispatch.Degrade(degrade) {
-	case dispatch.DegradeAllow, dispatch.DegradeNever:
+	case "", dispatch.DegradeAllow, dispatch.DegradeNever:
 		q.degrade = degrade
+	default:
+		return nil, invalid(wire.HeaderDegrade, "invalid_header", "the header %s must be allow or never, not %q", wire.HeaderDegrade, degrade)
 	}
-	return q, nil
+	return q, q.readTimeouts(header)
+}
+
+// readTimeouts reads how long the caller's worker may wait for tokens.
+func (q *request) readTimeouts(header func(string) string) *wire.Failure {
+	for name, to := range map[string]*string{wire.HeaderFirstTokenTimeout: &q.firstToken, wire.HeaderIdleTimeout: &q.idle} {
+		if *to = header(name); *to == "" {
+			continue
+		}
+		if d, err := time.ParseDuration(*to); err != nil || d <= 0 {
+			return invalid(name, "invalid_header", "the header %s must be a duration like 20s, not %q", name, *to)
+		}
+	}
+	return nil
 }
 
 func (l *listing) routeOf(body []byte) (string, *wire.Failure) {
@@ -114,6 +134,8 @@ func (q *request) header(inbox string) bus.Header {
 	set(wire.HeaderRequestID, q.id)
 	set(wire.HeaderDeadline, q.deadline.UTC().Format(time.RFC3339Nano))
 	set(wire.HeaderDegrade, q.degrade)
+	set(wire.HeaderFirstTokenTimeout, q.firstToken)
+	set(wire.HeaderIdleTimeout, q.idle)
 	set(wire.HeaderTraceparent, q.traceparent)
 	set(wire.HeaderReplyTo, inbox)
 	if q.stream {
