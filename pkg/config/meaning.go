@@ -26,6 +26,7 @@ var keyKinds = map[string][]wire.WorkerKind{
 	"model":        {wire.WorkerKindOpenai},
 	"headers":      {wire.WorkerKindOpenai},
 	"streaming":    {wire.WorkerKindOpenai},
+	"codes":        {wire.WorkerKindOpenai},
 	"packs":        {wire.WorkerKindRules},
 }
 
