@@ -273,7 +273,7 @@ type Quality struct {
 	// Reject answers in another script than the question's, where both are clear and the request names no language.
 	Language bool `json:"language,omitzero"`
 	// Reject answers that are not the JSON that response_format asks for.
-	Json bool `json:"json,omitzero"`
+	JSON bool `json:"json,omitzero"`
 	// Do rejected answers count as failures for the worker's breaker? Default false.
 	Counts bool `json:"counts,omitzero"`
 }
@@ -320,7 +320,7 @@ const (
 	QualityCheckEmpty    QualityCheck = "empty"
 	QualityCheckRefusal  QualityCheck = "refusal"
 	QualityCheckLanguage QualityCheck = "language"
-	QualityCheckJson     QualityCheck = "json"
+	QualityCheckJSON     QualityCheck = "json"
 )
 
 // Route is the wire form of route.json. A route's configuration.
