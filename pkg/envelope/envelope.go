@@ -67,6 +67,9 @@ type Envelope struct {
 	// Forgiven counts provider calls that no longer count against the budget,
 	// because the request was parked after them.
 	Forgiven int64
+	// Rejected is the latest answer that a quality check rejected, kept for the
+	// case that nobody gives a better one; nil when there is none.
+	Rejected *Rejected
 	// Replay is the replay's number; 0 for a request that was not replayed.
 	Replay int64
 	// Invalid is the first thing wrong with the headers; nil when all is well.
@@ -114,6 +117,7 @@ func (e *Envelope) readHistory(h *headerReader) {
 	e.Hops = h.number(wire.HeaderHops)
 	e.Passes = h.number(wire.HeaderPasses)
 	e.Forgiven = h.number(wire.HeaderForgiven)
+	e.readRejected(h)
 	if tried := h.header.get(wire.HeaderTried); tried != "" {
 		e.Tried = strings.Split(tried, ",")
 	}
@@ -216,6 +220,7 @@ func (e *Envelope) onward() (Header, string) {
 	if data, err := json.Marshal(e.Attempts); err == nil {
 		h.set(wire.HeaderAttempts, string(data))
 	}
+	e.writeRejected(h)
 	return h, e.DedupeID("h" + hops)
 }
 

@@ -27,10 +27,7 @@ const (
 // call tries the provider until it answers, or until this worker has had its
 // turn, and decides what follows.
 func (w *Worker) call(j *job) outcome {
-	answer, err := w.attempt(j)
-	if err != nil && w.tryAgain(j, dispatch.AsError(err)) {
-		answer, err = w.callAgain(j, err)
-	}
+	answer, err := w.hedged(j)
 	if err == nil {
 		return outcome{verb: answered, answer: answer}
 	}
@@ -40,16 +37,25 @@ func (w *Worker) call(j *job) outcome {
 	return w.afterFailure(j, dispatch.AsError(err))
 }
 
+// turn is this worker's turn at a request: the first call, and its retries.
+func (w *Worker) turn(ctx context.Context, j *job) (*dispatch.Answer, error) {
+	answer, err := w.attempt(ctx, j)
+	if err != nil && ctx.Err() == nil && w.tryAgain(j, dispatch.AsError(err)) {
+		return w.callAgain(ctx, j, err)
+	}
+	return answer, err
+}
+
 // callAgain tries the same worker again after a failure: after a growing pause,
 // or when the provider said.
-func (w *Worker) callAgain(j *job, first error) (*dispatch.Answer, error) {
+func (w *Worker) callAgain(ctx context.Context, j *job, first error) (*dispatch.Answer, error) {
 	failed := first
-	return failsafe.With(w.retries(j)).WithContext(j.ctx).Get(func() (*dispatch.Answer, error) {
+	return failsafe.With(w.retries(j)).WithContext(ctx).Get(func() (*dispatch.Answer, error) {
 		if err := failed; err != nil { // the policy begins with the failure it follows
 			failed = nil
 			return nil, err
 		}
-		return w.attempt(j)
+		return w.attempt(ctx, j)
 	})
 }
 
@@ -95,17 +101,20 @@ func (w *Worker) tryAgain(j *job, e *dispatch.Error) bool {
 func (w *Worker) mayGoOn() bool { return w.breaker.status().state != wire.HealthStateOpen }
 
 // attempt calls the provider once and keeps the history.
-func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
+func (w *Worker) attempt(ctx context.Context, j *job) (*dispatch.Answer, error) {
 	if !w.mayGoOn() {
 		return nil, dispatch.Errorf(dispatch.Unavailable, "worker %s stopped calling its provider: %s", w.cfg.Name, w.breaker.status().reason)
 	}
-	ctx, stop := context.WithCancelCause(j.ctx)
+	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	vigil := w.keepVigil(stop)
 	defer vigil.end()
 
 	started := time.Now()
 	answer, err := w.ask(ctx, j, vigil)
+	if err == nil {
+		err = w.review(j, answer)
+	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -115,7 +124,7 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 	if first := vigil.firstToken(); first > 0 {
 		a.FirstTokenMS = max(first.Milliseconds(), 1)
 	}
-	w.judge(&a, answer, err)
+	w.judge(j, &a, answer, err)
 	if errors.Is(err, errGiveBack) {
 		return nil, err
 	}
@@ -125,7 +134,7 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 }
 
 // judge completes the attempt's record and tells the breaker.
-func (w *Worker) judge(a *wire.Attempt, answer *dispatch.Answer, err error) {
+func (w *Worker) judge(j *job, a *wire.Attempt, answer *dispatch.Answer, err error) {
 	if err == nil {
 		a.Model = answer.Model
 		w.breaker.success(a.FirstTokenMS > w.cfg.Settings.SlowAfter.Or(defaultSlowAfter).Milliseconds())
@@ -133,7 +142,7 @@ func (w *Worker) judge(a *wire.Attempt, answer *dispatch.Answer, err error) {
 	}
 	e := dispatch.AsError(err)
 	a.Kind, a.Status, a.Code, a.Message = e.Kind, int64(e.Status), e.Code, e.Error()
-	w.breaker.failure(e)
+	w.breaker.weigh(e, weight(j.route, e.Kind))
 }
 
 // ask calls the provider; a panic in it is a failure of this request only.
@@ -146,15 +155,13 @@ func (w *Worker) ask(ctx context.Context, j *job, vigil *vigil) (answer *dispatc
 	}()
 	return w.provider.Answer(ctx, j.req, func(c dispatch.Chunk) {
 		vigil.token()
-		if j.req.Stream {
-			w.forward(j, c)
-		}
+		j.emit(c)
 	})
 }
 
 // forward passes a chunk on to whoever listens.
 func (w *Worker) forward(j *job, c dispatch.Chunk) {
-	if err := w.bus.Send(j.StreamTo, w.chunkHeader(j), c.Data); err != nil {
+	if err := w.bus.Send(j.StreamTo, w.chunkHeader(j, j.by), c.Data); err != nil {
 		w.log.Debug().Err(err).Str("request", j.req.ID).Msg("chunk not sent")
 	}
 	j.chunks++

@@ -31,6 +31,10 @@ type job struct {
 	isolated bool
 	chunks   int
 	emitted  bool // output went out to a listener
+
+	emit    dispatch.Emit     // what becomes of the provider's chunks
+	by      string            // whose answer it is, if not this worker's
+	quality wire.QualityCheck // the check that the answer given did not pass
 }
 
 func (w *Worker) newJob(d *bus.Delivery) *job {
@@ -38,6 +42,11 @@ func (w *Worker) newJob(d *bus.Delivery) *job {
 	_, fresh := d.Lane.Number()
 	e := envelope.Open(route, envelope.Place{Route: d.Route, Sequence: d.Sequence, Stored: d.Stored, Fresh: fresh}, envelope.Header(d.Header), d.Body)
 	j := &job{Envelope: e, req: &e.Request, delivery: d, route: route}
+	j.emit = func(c dispatch.Chunk) {
+		if j.req.Stream {
+			w.forward(j, c)
+		}
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	timed, stop := context.WithDeadlineCause(ctx, e.Request.Deadline, errLate)
 	j.ctx, j.cancel = timed, func(cause error) { cancel(cause); stop() }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -111,9 +112,10 @@ func (w *Worker) result(j *job, out outcome) wire.Result {
 		answered: dispatch.StatusAnswered, failed: dispatch.StatusFailed, expired: dispatch.StatusExpired, cancelled: dispatch.StatusCancelled,
 	}[out.verb]
 	r := j.Result(status, time.Now())
-	r.Worker = w.cfg.Name
+	r.Worker = cmp.Or(j.by, w.cfg.Name)
 	if a := out.answer; a != nil {
-		r.Answer, r.Model, r.Degraded, r.Sources = a.Body, a.Model, w.cfg.Local, a.Sources
+		r.Answer, r.Model, r.Degraded, r.Sources = a.Body, a.Model, w.cfg.Local && j.by == "", a.Sources
+		r.Quality = j.quality
 		r.Usage = wire.Usage{InputTokens: a.Usage.Input, OutputTokens: a.Usage.Output}
 		return r
 	}
@@ -173,10 +175,16 @@ func (w *Worker) forwardWhole(j *job, a *dispatch.Answer) {
 	}
 }
 
-func (w *Worker) chunkHeader(j *job) bus.Header {
+// chunkHeader says where a chunk comes from; by is the worker that speaks, if it
+// is not this one.
+func (w *Worker) chunkHeader(j *job, by string) bus.Header {
+	attempt := w.cfg.Instance + "-" + strconv.FormatUint(j.delivery.Sequence, 10) + "-" + strconv.FormatUint(j.delivery.Deliveries, 10)
+	if by != "" {
+		attempt += "-" + by
+	}
 	return bus.Header{
 		wire.HeaderChunk:   {strconv.Itoa(j.chunks)},
-		wire.HeaderAttempt: {w.cfg.Instance + "-" + strconv.FormatUint(j.delivery.Sequence, 10) + "-" + strconv.FormatUint(j.delivery.Deliveries, 10)},
-		wire.HeaderWorker:  {w.cfg.Name},
+		wire.HeaderAttempt: {attempt},
+		wire.HeaderWorker:  {cmp.Or(by, w.cfg.Name)},
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"understudy/pkg/bus"
 	"understudy/pkg/dispatch"
+	"understudy/pkg/quality"
 	"understudy/pkg/wire"
 )
 
@@ -69,6 +70,8 @@ type Worker struct {
 	breaker *breaker
 	hand    *hand
 	alone   chan struct{} // held by the one isolated suspect
+	quality *quality.Checker
+	hedges  *hedges
 
 	started  time.Time
 	changed  chan struct{} // something that health should tell
@@ -95,6 +98,8 @@ func New(cfg Config, b *bus.Bus, p Provider, log zerolog.Logger) *Worker {
 		slots:   newSlots(int(cfg.Settings.Concurrency)),
 		hand:    newHand(),
 		alone:   make(chan struct{}, 1),
+		quality: quality.New(),
+		hedges:  newHedges(),
 		changed: make(chan struct{}, 1),
 		next:    make(chan *job),
 		over:    make(chan struct{}),
@@ -131,6 +136,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	pulling.Go(func() { w.table.follow(ctx, w.bus, w.log) })
 	w.pullLanes(ctx)
 	pulling.Wait()
+	w.hedges.close()
 	w.drain()
 	close(w.over)
 
@@ -175,5 +181,11 @@ func (w *Worker) listen() (stop func(), err error) {
 		stopCancel()
 		return nil, err
 	}
-	return func() { stopCancel(); stopAnswering() }, nil
+	stopHedging, err := w.bus.Listen(wire.HedgeSubject("*", w.cfg.Name), w.cfg.Name, w.takeHedge)
+	if err != nil {
+		stopCancel()
+		stopAnswering()
+		return nil, err
+	}
+	return func() { stopCancel(); stopAnswering(); stopHedging() }, nil
 }
