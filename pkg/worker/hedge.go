@@ -22,7 +22,10 @@ const (
 	// hedgePulse is how often the worker that was asked finds out whether its
 	// answer is still wanted.
 	hedgePulse = 250 * time.Millisecond
-	// hedgePatience is how long either side waits for a word of the other.
+	// hedgeReply is how long it waits to learn that. Without a word in time the
+	// hedge ends, which is nobody's loss.
+	hedgeReply = time.Second
+	// hedgePatience is how long the asker waits for a sign of life.
 	hedgePatience = 3 * time.Second
 )
 
@@ -33,6 +36,9 @@ const (
 	hedgeOutput = ".output"
 	hedgeEnd    = ".end"
 )
+
+// hedgeOver is the reply to a pulse whose hedge is not wanted any more.
+const hedgeOver = "over"
 
 var (
 	// errUnwanted ends a hedge that nobody listens to any more: the other was
@@ -151,10 +157,10 @@ func (w *Worker) serveHedge(j *job) {
 // still listens. The broker says at once when nobody does.
 func (w *Worker) pulse(ctx context.Context, inbox string, cancel context.CancelCauseFunc) {
 	for {
-		ask, stop := context.WithTimeout(ctx, hedgePatience)
-		_, err := w.bus.Ask(ask, inbox+hedgePulsed, nil, []byte(w.cfg.Instance))
+		ask, stop := context.WithTimeout(ctx, hedgeReply)
+		reply, err := w.bus.Ask(ask, inbox+hedgePulsed, nil, []byte(w.cfg.Instance))
 		stop()
-		if err != nil {
+		if err != nil || string(reply.Body) == hedgeOver {
 			cancel(errUnwanted)
 			return
 		}

@@ -250,6 +250,9 @@ func (r *race) hear(m bus.Message, signs chan<- struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.rival.over {
+		if m.WantsReply() {
+			_ = m.Respond(nil, []byte(hedgeOver))
+		}
 		return
 	}
 	switch m.Subject[strings.LastIndexByte(m.Subject, '.'):] {
