@@ -26,7 +26,7 @@ const (
 	// hedge ends, which is nobody's loss.
 	hedgeReply = time.Second
 	// hedgePatience is how long the asker waits for a sign of life.
-	hedgePatience = 3 * time.Second
+	hedgePatience = 1500 * time.Millisecond
 )
 
 // The last tokens of the subjects that a hedge answers to.

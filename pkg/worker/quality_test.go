@@ -72,8 +72,9 @@ func TestRejectedAnswerIsGivenWhenNobodyHasABetterOne(t *testing.T) {
 }
 
 func TestRejectedAnswerIsNotParkedFor(t *testing.T) {
-	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "rules"}, Quality: wire.Quality{Refusal: true}, Degrade: dispatch.DegradeNever})
+	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "backup", "rules"}, Quality: wire.Quality{Refusal: true}, Degrade: dispatch.DegradeNever})
 	s.start(worker.Config{Name: "openai"}, script{answer: says(declined)})
+	s.start(worker.Config{Name: "backup"}, script{answer: failsWith(dispatch.Errorf(dispatch.Malformed, "noise"))})
 	s.publish("a", hello)
 	if r := s.await("a"); r.Status != dispatch.StatusAnswered || r.Quality != wire.QualityCheckRefusal {
 		t.Fatalf("result %+v", r)

@@ -65,6 +65,9 @@ func (c *crew) start(m *member) {
 		Local: m.name == "rules", Drain: drain, Poll: 100 * time.Millisecond, Metrics: c.harness.Metrics,
 	}
 	odds := modelOdds
+	if c.harness.Hedge {
+		odds = hedgedOdds
+	}
 	if cfg.Local {
 		odds = localOdds
 	}

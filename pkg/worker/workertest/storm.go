@@ -38,6 +38,11 @@ var (
 		answers: 500, slow: 60, transient: 120, throttled: 40, silent: 40, truncated: 60, malformed: 40,
 		account: 4, badInput: 30, tooLong: 20, panics: 20, takenBack: 40, declines: 60,
 	}
+	// hedgedOdds are a model's where silence is what matters.
+	hedgedOdds = map[fate]int{
+		answers: 500, slow: 250, silent: 100, transient: 60, throttled: 10, truncated: 40, malformed: 40,
+		badInput: 30, panics: 20, takenBack: 40, declines: 60,
+	}
 	localOdds = map[fate]int{answers: 600, slow: 50, refused: 250, panics: 20}
 	order     = []fate{answers, slow, transient, throttled, silent, truncated, malformed, account, badInput, tooLong, panics, takenBack, refused, declines}
 )
