@@ -42,6 +42,10 @@ test/clients: build ## official SDKs and NATS clients in Python and Node.js agai
 bench: ## dispatch and gateway as ratios to raw JetStream, from one run
 	$(GO) run ./tools/bench
 
+.PHONY: faults
+faults: ## what callers get from each fault, an outage and a failover, into docs/faults.md
+	$(GO) run ./tools/faults
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' pkg tools schemas | xargs -n1 dirname | sort -u); do \

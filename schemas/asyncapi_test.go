@@ -135,7 +135,9 @@ var buckets = map[string]string{
 	"BucketAccepted":   key(wire.BucketAccepted, "{id}"),
 	"BucketSuspects":   key(wire.BucketSuspects, "{id}"),
 	"BucketSupervisor": key(wire.BucketSupervisor, "leader"),
+	"BucketLimits":     key(wire.BucketLimits, "{worker}"),
 	"BucketSettings":   key(wire.BucketSettings, "{name}"),
+	"BucketDiagnoses":  key(wire.BucketDiagnoses, "{worker}"),
 }
 
 // results is the key of a result in each durability class.

@@ -82,6 +82,8 @@ type LaneState struct {
 	Waiting uint64 `json:"waiting"`
 	// InHand requests are with workers.
 	InHand int `json:"in_hand"`
+	// Pulls wait for requests: somebody serves the lane.
+	Pulls int `json:"pulls"`
 }
 
 // LaneState reads a lane's fill.
@@ -91,5 +93,5 @@ func (b *Bus) LaneState(ctx context.Context, route string, lane wire.Lane) (Lane
 		return LaneState{}, fmt.Errorf("read lane %s: %w", lane.OwnerKey(route), err)
 	}
 	info := c.CachedInfo()
-	return LaneState{Waiting: info.NumPending, InHand: info.NumAckPending}, nil
+	return LaneState{Waiting: info.NumPending, InHand: info.NumAckPending, Pulls: info.NumWaiting}, nil
 }

@@ -46,12 +46,17 @@ func (b *Bus) prepare(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
-	for _, name := range []string{wire.BucketOwners, wire.BucketRoutes, wire.BucketWorkers, wire.BucketSettings} {
+	for _, name := range []string{wire.BucketOwners, wire.BucketRoutes, wire.BucketWorkers, wire.BucketSettings, wire.BucketDiagnoses} {
 		if err := b.ensureStream(ctx, bucketStream(name, 0)); err != nil {
 			return err
 		}
 	}
 	if err := b.ensureStream(ctx, bucketStream(wire.BucketSupervisor, leaseTTL)); err != nil {
+		return err
+	}
+	limits := bucketStream(wire.BucketLimits, 0)
+	limits.Storage = jetstream.MemoryStorage // lost, it costs one burst
+	if err := b.ensureStream(ctx, limits); err != nil {
 		return err
 	}
 	for _, name := range []string{wire.BucketAccepted, wire.BucketSuspects} {

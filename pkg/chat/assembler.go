@@ -219,11 +219,16 @@ func (a *Assembler) Model() string {
 
 // Usage returns the tokens counted; zero until told.
 func (a *Assembler) Usage() dispatch.Usage {
+	return usageOf(a.usage)
+}
+
+// usageOf reads a usage object; zero when it is none.
+func usageOf(raw []byte) dispatch.Usage {
 	var usage struct {
 		Input  int64 `json:"prompt_tokens"`
 		Output int64 `json:"completion_tokens"`
 	}
-	if json.Unmarshal(a.usage, &usage) != nil {
+	if json.Unmarshal(raw, &usage) != nil {
 		return dispatch.Usage{}
 	}
 	return dispatch.Usage(usage)

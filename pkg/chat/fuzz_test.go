@@ -78,3 +78,19 @@ func FuzzAssembler(f *testing.F) {
 		}
 	})
 }
+
+// FuzzReadPiece holds the quick reading of a chunk against the Assembler.
+func FuzzReadPiece(f *testing.F) {
+	f.Add([]byte(`{"choices":[{"index":0,"delta":{"role":"assistant","content":"h\u00e9"},"finish_reason":"stop"}],"usage":null}`))
+	f.Fuzz(func(t *testing.T, chunk []byte) {
+		p := chat.ReadPiece(chunk)
+		if !p.Plain {
+			return
+		}
+		var a chat.Assembler
+		output, err := a.Add(chunk)
+		if err != nil && json.Valid(chunk) || err == nil && (p.Text != a.Text() || p.Text != "" && !output) {
+			t.Fatalf("%q: %+v, assembled %q, output %v, %v", chunk, p, a.Text(), output, err)
+		}
+	})
+}

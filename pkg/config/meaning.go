@@ -25,8 +25,10 @@ var keyKinds = map[string][]wire.WorkerKind{
 	"api_key_file": {wire.WorkerKindOpenai},
 	"model":        {wire.WorkerKindOpenai},
 	"headers":      {wire.WorkerKindOpenai},
+	"status_url":   {wire.WorkerKindOpenai},
 	"streaming":    {wire.WorkerKindOpenai},
 	"codes":        {wire.WorkerKindOpenai},
+	"continuation": {wire.WorkerKindOpenai},
 	"packs":        {wire.WorkerKindRules},
 }
 

@@ -4,6 +4,7 @@
 package envelope
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -52,6 +53,9 @@ type Envelope struct {
 	// Request is what a provider sees. Its id is always valid, even when the
 	// headers are not: a request needs one to end.
 	Request dispatch.Request
+	// FirstToken and Idle are how long a worker may wait for the first token and
+	// between tokens; zero when the caller does not say.
+	FirstToken, Idle time.Duration
 	// Accepted is when the broker first accepted the request.
 	Accepted time.Time
 	// ReplyTo and StreamTo are where the result and the tokens go; may be empty.
@@ -70,6 +74,9 @@ type Envelope struct {
 	// Rejected is the latest answer that a quality check rejected, kept for the
 	// case that nobody gives a better one; nil when there is none.
 	Rejected *Rejected
+	// Emitted is what a listener has of an answer that broke off, for the next
+	// worker to go on with; nil when no stream is being rescued.
+	Emitted *wire.Emitted
 	// Replay is the replay's number; 0 for a request that was not replayed.
 	Replay int64
 	// Invalid is the first thing wrong with the headers; nil when all is well.
@@ -99,6 +106,8 @@ func Open(route wire.Route, at Place, header Header, body []byte) *Envelope {
 		e.readHistory(&h)
 	}
 	e.Request.Deadline = e.deadline(&h, route)
+	e.FirstToken = h.duration(wire.HeaderFirstTokenTimeout, 0)
+	e.Idle = h.duration(wire.HeaderIdleTimeout, 0)
 	e.Request.Degrade = h.degrade(route.Degrade)
 	if e.StreamTo == "" && header.get(wire.HeaderStream) == "true" {
 		e.StreamTo = wire.TokensSubject(e.Request.ID)
@@ -124,6 +133,11 @@ func (e *Envelope) readHistory(h *headerReader) {
 	if attempts := h.header.get(wire.HeaderAttempts); attempts != "" {
 		if err := json.Unmarshal([]byte(attempts), &e.Attempts); err != nil {
 			h.blame(wire.HeaderAttempts, err.Error())
+		}
+	}
+	if emitted := h.header.get(wire.HeaderEmitted); emitted != "" {
+		if err := json.Unmarshal([]byte(emitted), &e.Emitted); err != nil {
+			h.blame(wire.HeaderEmitted, err.Error())
 		}
 	}
 }
@@ -221,7 +235,27 @@ func (e *Envelope) onward() (Header, string) {
 		h.set(wire.HeaderAttempts, string(data))
 	}
 	e.writeRejected(h)
+	delete(h, wire.HeaderEmitted)
+	if e.Emitted != nil {
+		h.set(wire.HeaderEmitted, string(emittedJSON(*e.Emitted)))
+	}
 	return h, e.DedupeID("h" + hops)
+}
+
+// MaxEmitted is the most that a handoff carries of a broken answer, in bytes of
+// the header's JSON. The broker takes 64 KiB of headers in all.
+const MaxEmitted = 32 << 10
+
+// Carries says whether a handoff can carry what was emitted.
+func Carries(emitted wire.Emitted) bool { return len(emittedJSON(emitted)) <= MaxEmitted }
+
+// emittedJSON writes text as it is, but for what JSON must escape.
+func emittedJSON(emitted wire.Emitted) []byte {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(emitted) // text and numbers always encode
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // Result begins the record of the request's end in the given state.

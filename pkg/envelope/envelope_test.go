@@ -168,3 +168,21 @@ func TestOnlyAttemptsThatReachedAProviderAreCalls(t *testing.T) {
 		t.Errorf("got %d calls, want %d: all but refused and unavailable", got, want)
 	}
 }
+
+func TestTimeoutsOfTheCallComeFromTheHeaders(t *testing.T) {
+	place := envelope.Place{Route: "chat", Sequence: 1, Stored: time.Unix(0, 0), Fresh: true}
+	e := envelope.Open(wire.Route{}, place, envelope.Header{wire.HeaderFirstTokenTimeout: {"20s"}, wire.HeaderIdleTimeout: {"500ms"}}, nil)
+	if e.Invalid != nil || e.FirstToken != 20*time.Second || e.Idle != 500*time.Millisecond {
+		t.Errorf("first token %v, idle %v, invalid %v", e.FirstToken, e.Idle, e.Invalid)
+	}
+	onward, _ := e.Handoff(nil)
+	place.Fresh = false
+	if again := envelope.Open(wire.Route{}, place, onward, nil); again.FirstToken != e.FirstToken || again.Idle != e.Idle {
+		t.Errorf("after a handoff: first token %v, idle %v", again.FirstToken, again.Idle)
+	}
+	for _, name := range []string{wire.HeaderFirstTokenTimeout, wire.HeaderIdleTimeout} {
+		if e := envelope.Open(wire.Route{}, place, envelope.Header{name: {"soon"}}, nil); e.Invalid == nil || e.Invalid.Param != name {
+			t.Errorf("%s: soon: %v", name, e.Invalid)
+		}
+	}
+}

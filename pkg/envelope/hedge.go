@@ -22,6 +22,11 @@ func (e *Envelope) Hedge(inbox string) Header {
 	h.set(wire.HeaderDeadline, e.Request.Deadline.UTC().Format(time.RFC3339Nano))
 	h.set(wire.HeaderDegrade, string(e.Request.Degrade))
 	h.set(wire.HeaderReplyTo, inbox)
+	for name, patience := range map[string]time.Duration{wire.HeaderFirstTokenTimeout: e.FirstToken, wire.HeaderIdleTimeout: e.Idle} {
+		if patience > 0 {
+			h.set(name, patience.String())
+		}
+	}
 	if e.Request.Tenant != "" {
 		h.set(wire.HeaderTenant, e.Request.Tenant)
 	}

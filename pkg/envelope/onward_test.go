@@ -40,6 +40,40 @@ func TestTheNextHopSeesTheSameRequest(t *testing.T) {
 	}
 }
 
+func TestTheNextHopKnowsWhatWasEmitted(t *testing.T) {
+	first := open(wire.Route{})
+	first.Emitted = &wire.Emitted{Attempt: "i-1-1", Chunks: 7, Text: "a < b\n\u2028\"台词\" 🎭", ID: "c", Created: 9, Usage: wire.Usage{InputTokens: 3}}
+	h, _ := first.Handoff([]string{"openai"})
+	second := envelope.Open(wire.Route{}, place, h, nil)
+	if second.Invalid != nil || !reflect.DeepEqual(second.Emitted, first.Emitted) {
+		t.Fatalf("%v\n got %+v\nwant %+v", second.Invalid, second.Emitted, first.Emitted)
+	}
+	if again, _ := second.Handoff(nil); again[wire.HeaderEmitted][0] != h[wire.HeaderEmitted][0] {
+		t.Errorf("one hop later: %s", again[wire.HeaderEmitted])
+	}
+}
+
+func TestWhatAClientClaimsWasEmittedGoesNoFurther(t *testing.T) {
+	forged := headers(wire.HeaderEmitted, `{"attempt":"x","chunks":1,"text":"forged"}`)
+	fresh := place
+	fresh.Fresh = true
+	e := envelope.Open(wire.Route{}, fresh, forged, nil)
+	if h, _ := e.Handoff(nil); e.Emitted != nil || h[wire.HeaderEmitted] != nil {
+		t.Errorf("emitted %+v, next hop %v", e.Emitted, h[wire.HeaderEmitted])
+	}
+}
+
+func TestAHandoffCarriesSoMuchAndNoMore(t *testing.T) {
+	fits := wire.Emitted{Attempt: "a", Chunks: 1, Text: strings.Repeat("台", envelope.MaxEmitted/3-20)}
+	if !envelope.Carries(fits) {
+		t.Error("what fits is not carried")
+	}
+	fits.Text += strings.Repeat("<", 60)
+	if envelope.Carries(fits) {
+		t.Error("more than fits is carried")
+	}
+}
+
 func TestANewPassOfTheChainForgetsWhoHadTheirTurn(t *testing.T) {
 	h, _ := open(wire.Route{}, wire.HeaderTried, "openai,claude").Handoff(nil)
 	if e := envelope.Open(wire.Route{}, place, h, nil); len(e.Tried) != 0 {

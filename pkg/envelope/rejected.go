@@ -37,7 +37,7 @@ func (e *Envelope) readRejected(h *headerReader) {
 
 func (e *Envelope) writeRejected(h Header) {
 	delete(h, wire.HeaderRejected)
-	if e.Rejected == nil {
+	if e.Rejected == nil || e.Emitted != nil { // a stream that began ends by a rescue
 		return
 	}
 	// Encoding compacts the answer: a header is one line.

@@ -73,15 +73,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watching.Go(func() {
-		for ctx.Err() == nil {
-			if err := f.bus.WatchWorkers(ctx, f.see); err != nil && ctx.Err() == nil {
-				f.log.Warn().Err(err).Msg("watch of the workers interrupted")
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Second):
-				}
-			}
-		}
+		f.bus.KeepWatching(ctx, func(ctx context.Context) error { return f.bus.WatchWorkers(ctx, f.see) })
 	})
 	running := map[string]*member{}
 	for {

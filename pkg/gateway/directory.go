@@ -95,15 +95,16 @@ func (l *listing) route(model string) (string, *wire.Failure) {
 // follow keeps the directory current until ctx ends: by watching, and by
 // reading in full from time to time, since a watch may miss changes.
 func (d *directory) follow(ctx context.Context, b *bus.Bus, every time.Duration, log zerolog.Logger) {
-	var watches sync.WaitGroup
-	defer watches.Wait()
-	watches.Go(func() {
-		keep(ctx, log, func() error { return b.WatchRoutes(ctx, func(e bus.Entry[wire.Route]) { change(d, d.routes, e) }) })
-	})
-	watches.Go(func() {
-		keep(ctx, log, func() error {
-			return b.WatchWorkers(ctx, func(e bus.Entry[wire.Worker]) { change(d, d.workers, e) })
-		})
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() {
+		b.KeepWatching(ctx,
+			func(ctx context.Context) error {
+				return b.WatchRoutes(ctx, func(e bus.Entry[wire.Route]) { change(d, d.routes, e) })
+			},
+			func(ctx context.Context) error {
+				return b.WatchWorkers(ctx, func(e bus.Entry[wire.Worker]) { change(d, d.workers, e) })
+			})
 	})
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -119,27 +120,10 @@ func (d *directory) follow(ctx context.Context, b *bus.Bus, every time.Duration,
 	}
 }
 
-// keep watches again when a watch ends before ctx does.
-func keep(ctx context.Context, log zerolog.Logger, watch func() error) {
-	for ctx.Err() == nil {
-		if err := watch(); err != nil {
-			log.Warn().Err(err).Msg("watching again")
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-	}
-}
-
 func change[T any](d *directory, m map[string]T, e bus.Entry[T]) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if e.Deleted {
-		delete(m, e.Key)
-	} else {
-		m[e.Key] = e.Value
-	}
+	e.Enter(m)
 	d.now.Store(list(d.routes, d.workers))
 }
 

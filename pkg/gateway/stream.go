@@ -46,7 +46,12 @@ func (s *stream) chunk(m bus.Message) {
 	if s == nil {
 		return
 	}
-	if attempt := m.Header.Get(wire.HeaderAttempt); s.seen == nil || attempt != s.attempt {
+	attempt := m.Header.Get(wire.HeaderAttempt)
+	rescued := m.Header.Get(wire.HeaderRescue)
+	if s.seen != nil && rescued != "" && rescued == s.attempt {
+		s.attempt = attempt // another speaker, and the same answer: the numbers go on
+	}
+	if s.seen == nil || attempt != s.attempt {
 		if s.opened {
 			s.torn = true
 			return

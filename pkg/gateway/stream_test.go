@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +175,82 @@ func TestTornStreamIsMendedFromTheRecord(t *testing.T) {
 			if c.want.done && (v.credit.ID != j.id || v.credit.Worker != "openai") {
 				t.Errorf("credit %+v", v.credit)
 			}
+			v.credit, v.model = credit{}, ""
+			if fmt.Sprint(v) != fmt.Sprint(c.want) {
+				t.Errorf("the caller sees %+v, want %+v", v, c.want)
+			}
+		})
+	}
+}
+
+func TestRescuedStreamGoesOnUnbroken(t *testing.T) {
+	h := open(t, plan{})
+	jobs := h.jobs()
+	says := func(j *job, number int, attempt, rescues, text, finish string) {
+		quoted, _ := json.Marshal(text)
+		header := bus.Header{wire.HeaderChunk: {strconv.Itoa(number)}, wire.HeaderAttempt: {attempt}, wire.HeaderWorker: {"openai"}}
+		if rescues != "" {
+			header[wire.HeaderRescue] = []string{rescues}
+		}
+		chunk := `{"id":"c1","choices":[{"index":0,"delta":{"content":` + string(quoted) + `},"finish_reason":` + finish + `}]}`
+		if err := h.bus.Send(j.Header.Get(wire.HeaderStreamTo), header, []byte(chunk)); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Run("as it comes", func(t *testing.T) { // not from the record, which has nothing here
+		replies := h.post(streamed)
+		j := next(t, jobs)
+		says(j, 0, "a", "", "hel", "null")
+		says(j, 1, "b", "a", "lo", "null")
+		j.end(j.failed(wire.Failure{Kind: dispatch.Truncated, Status: 502, Message: "cut", Type: "server_error", Code: "stream_truncated"}))
+		if v := read(t, next(t, replies).body); v.text != "hello" || v.err != "stream_truncated" || v.done {
+			t.Errorf("the caller sees %+v", v)
+		}
+	})
+	for name, c := range map[string]struct {
+		send func(j *job)
+		want view
+	}{
+		"by another worker": {
+			func(j *job) {
+				says(j, 0, "a", "", "hel", "null")
+				says(j, 1, "b", "a", "lo", "null")
+				says(j, 2, "c", "b", " world", `"stop"`)
+			},
+			view{text: "hello world", finish: "stop", done: true},
+		},
+		"by the same worker": {
+			func(j *job) {
+				says(j, 0, "a", "", "hello", "null")
+				says(j, 1, "a", "a", " world", `"stop"`)
+			},
+			view{text: "hello world", finish: "stop", done: true},
+		},
+		"with a chunk lost between": {
+			func(j *job) {
+				says(j, 0, "a", "", "hello", "null")
+				says(j, 2, "b", "a", "rld", `"stop"`)
+			},
+			view{text: "hello world", finish: "stop", done: true},
+		},
+		"with the first output lost": {
+			func(j *job) { says(j, 1, "b", "a", " world", `"stop"`) },
+			view{text: "hello world", finish: "stop", done: true, roles: 1},
+		},
+		"of another stream than the caller's": {
+			func(j *job) {
+				says(j, 0, "a", "", "hello", "null")
+				says(j, 1, "c", "b", " there", `"stop"`)
+			},
+			view{text: "hello world", finish: "stop", done: true},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			replies := h.post(streamed)
+			j := next(t, jobs)
+			c.send(j)
+			j.end(j.answered("hello world"))
+			v := read(t, next(t, replies).body)
 			v.credit, v.model = credit{}, ""
 			if fmt.Sprint(v) != fmt.Sprint(c.want) {
 				t.Errorf("the caller sees %+v, want %+v", v, c.want)

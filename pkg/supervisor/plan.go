@@ -12,13 +12,6 @@ import (
 
 const defaultSlowStart = 5 * time.Second
 
-// tableView is the running configuration with the present owners.
-type tableView struct {
-	routes  map[string]wire.Route
-	workers map[string]wire.Worker
-	owners  map[string]bus.Entry[wire.Ownership] // by owner key
-}
-
 // move is one lane's change of owner, or its renewal under a new epoch.
 type move struct {
 	route    string
@@ -72,20 +65,20 @@ func (r *returning) lanes(worker string, step time.Duration, now time.Time) int 
 
 // plan lists what has to be written so that each lane is owned by the first
 // healthy worker of its chain.
-func plan(now time.Time, t tableView, judge func(string) verdict, r *returning, epoch uint64) []move {
-	for worker := range t.workers {
+func plan(now time.Time, t bus.Running, judge func(string) verdict, r *returning, epoch uint64) []move {
+	for worker := range t.Workers {
 		r.observe(worker, judge(worker), now)
 	}
 	var moves []move
-	for name, route := range t.routes {
+	for name, route := range t.Routes {
 		granted := map[string]int{} // numbered lanes given to each worker so far
 		for _, lane := range bus.RouteLanes(route) {
-			present := t.owners[lane.OwnerKey(name)]
+			present := t.Owners[lane.OwnerKey(name)]
 			m := move{
 				route: name, lane: lane, from: present.Value.Worker, assigned: chain.Assigned(route, lane),
 				since: present.Value.Since, revision: present.Revision,
 			}
-			m.to, m.reason = owner(now, route, t.workers, lane, m.from, judge, r, granted)
+			m.to, m.reason = owner(now, route, t.Workers, lane, m.from, judge, r, granted)
 			if m.to != m.from || present.Revision == 0 || uint64(present.Value.Epoch) != epoch {
 				if m.to == m.from && present.Revision != 0 {
 					m.reason = present.Value.Reason
@@ -114,6 +107,9 @@ func owner(now time.Time, route wire.Route, workers map[string]wire.Worker, lane
 		if !admits(r, w, step, now, lane, granted) {
 			passed = because(passed, w, "slow start")
 			continue
+		}
+		if heldByNetwork(route, workers, candidates, present, w, judge) {
+			return present, networkReason
 		}
 		if _, numbered := lane.Number(); numbered {
 			granted[w]++

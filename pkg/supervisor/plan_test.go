@@ -17,7 +17,7 @@ var (
 
 // world is a route chat with two models and rules behind it.
 type world struct {
-	table    tableView
+	table    bus.Running
 	verdicts map[string]verdict
 	returns  *returning
 	now      time.Time
@@ -25,10 +25,10 @@ type world struct {
 
 func newWorld() *world {
 	w := &world{
-		table: tableView{
-			routes:  map[string]wire.Route{"chat": {Fallbacks: []string{"openai", "claude", "rules"}}},
-			workers: map[string]wire.Worker{"openai": {Kind: wire.WorkerKindOpenai}, "claude": {Kind: wire.WorkerKindOpenai}, "rules": {Kind: wire.WorkerKindRules}},
-			owners:  map[string]bus.Entry[wire.Ownership]{},
+		table: bus.Running{
+			Routes:  map[string]wire.Route{"chat": {Fallbacks: []string{"openai", "claude", "rules"}}},
+			Workers: map[string]wire.Worker{"openai": {Kind: wire.WorkerKindOpenai}, "claude": {Kind: wire.WorkerKindOpenai}, "rules": {Kind: wire.WorkerKindRules}},
+			Owners:  map[string]bus.Entry[wire.Ownership]{},
 		},
 		verdicts: map[string]verdict{"openai": up, "claude": up, "rules": up},
 		returns:  newReturning(),
@@ -43,13 +43,13 @@ func (w *world) rule() []move {
 	moves := plan(w.now, w.table, func(name string) verdict { return w.verdicts[name] }, w.returns, 1)
 	for _, m := range moves {
 		key := m.lane.OwnerKey(m.route)
-		w.table.owners[key] = bus.Entry[wire.Ownership]{Key: key, Revision: m.revision + 1, Value: wire.Ownership{Worker: m.to, Reason: m.reason, Assigned: m.assigned, Epoch: 1}}
+		w.table.Owners[key] = bus.Entry[wire.Ownership]{Key: key, Revision: m.revision + 1, Value: wire.Ownership{Worker: m.to, Reason: m.reason, Assigned: m.assigned, Epoch: 1}}
 	}
 	return moves
 }
 
 func (w *world) owner(lane wire.Lane) string {
-	return w.table.owners[lane.OwnerKey("chat")].Value.Worker
+	return w.table.Owners[lane.OwnerKey("chat")].Value.Worker
 }
 
 func (w *world) numbered() map[string]int {
@@ -66,7 +66,7 @@ func TestHealthyHeadOwnsEveryLane(t *testing.T) {
 		t.Errorf("owners %v", got)
 	}
 	if w.owner(wire.HandoffLane("claude")) != "claude" || w.owner(wire.LaneParked) != "openai" {
-		t.Errorf("owners %v", w.table.owners)
+		t.Errorf("owners %v", w.table.Owners)
 	}
 	if moves := w.rule(); len(moves) != 0 {
 		t.Errorf("a settled table moves: %v", moves)
@@ -150,8 +150,8 @@ func TestWorkerNotYetHeardOfKeepsItsLanes(t *testing.T) {
 func TestNewLeaderRewritesTheTableUnderItsEpoch(t *testing.T) {
 	w := newWorld()
 	moves := plan(w.now, w.table, func(name string) verdict { return w.verdicts[name] }, w.returns, 2)
-	if len(moves) != len(w.table.owners) {
-		t.Fatalf("%d of %d lanes rewritten", len(moves), len(w.table.owners))
+	if len(moves) != len(w.table.Owners) {
+		t.Fatalf("%d of %d lanes rewritten", len(moves), len(w.table.Owners))
 	}
 	for _, m := range moves {
 		if m.from != m.to {
@@ -162,7 +162,7 @@ func TestNewLeaderRewritesTheTableUnderItsEpoch(t *testing.T) {
 
 func TestWeightedRouteKeepsItsSharesWhenOneWorkerIsDown(t *testing.T) {
 	w := newWorld()
-	w.table.routes["chat"] = wire.Route{Fallbacks: []string{"openai", "claude", "rules"}, Split: map[string]int64{"openai": 70, "claude": 20, "rules": 10}}
+	w.table.Routes["chat"] = wire.Route{Fallbacks: []string{"openai", "claude", "rules"}, Split: map[string]int64{"openai": 70, "claude": 20, "rules": 10}}
 	w.rule()
 	if got := w.numbered(); got["openai"] != 7 || got["claude"] != 2 || got["rules"] != 1 {
 		t.Fatalf("owners %v", got)
@@ -200,5 +200,20 @@ func TestOneHealthyInstanceIsEnough(t *testing.T) {
 	}
 	if v := r.judge(now)("claude"); v.healthy || v.unknown {
 		t.Errorf("never heard of: %+v", v)
+	}
+}
+
+func TestAWorkerAtItsOwnLimitKeepsItsLanes(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	r := newRoster()
+	h := wire.Health{Worker: "openai", Instance: "a", State: wire.HealthStatePaused, Cause: wire.HealthCauseLimit, Until: now.Add(time.Minute)}
+	r.hear(h, now)
+	if v := r.judge(now)("openai"); !v.healthy {
+		t.Errorf("at its own limit: %+v", v)
+	}
+	h.Cause = wire.HealthCauseProvider
+	r.hear(h, now)
+	if v := r.judge(now)("openai"); v.healthy {
+		t.Error("throttled by its provider for a minute, and healthy")
 	}
 }

@@ -50,7 +50,7 @@ func (r *reaper) run(ctx context.Context, s *state) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			routes := s.snapshot().routes
+			routes := s.snapshot().Routes
 			r.look(ctx, routes, now)
 			r.reap(ctx, routes, now)
 		}

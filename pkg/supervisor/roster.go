@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"understudy/pkg/diagnosis"
 	"understudy/pkg/wire"
 )
 
@@ -23,7 +24,9 @@ type verdict struct {
 	healthy bool
 	// unknown: not heard of yet, too early to judge.
 	unknown bool
-	reason  string
+	// cutOff: the last word of every instance is that its provider was not reached.
+	cutOff bool
+	reason string
 }
 
 // roster keeps the last word of every instance of every worker.
@@ -51,7 +54,7 @@ func (r *roster) begin(now time.Time) {
 	r.began = now
 }
 
-// hear takes a report; a new state is news.
+// hear takes a report; a new state is news, and so is another probe.
 func (r *roster) hear(h wire.Health, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,7 +69,7 @@ func (r *roster) hear(h wire.Health, now time.Time) {
 	} else {
 		instances[h.Instance] = heard{h, now}
 	}
-	if !known || before.State != h.State {
+	if !known || before.State != h.State || probedAt(before.Health) != probedAt(h) {
 		close(r.changed)
 		r.changed = make(chan struct{})
 	}
@@ -78,26 +81,56 @@ func (r *roster) news() <-chan struct{} {
 	return r.changed
 }
 
+func probedAt(h wire.Health) time.Time {
+	if h.Probe == nil {
+		return time.Time{}
+	}
+	return h.Probe.At
+}
+
+// fresh returns the reports that count now, by worker, without instances that
+// are going. While early is set, who was not heard of is not yet missing.
+func (r *roster) fresh(now time.Time) (reports map[string][]wire.Health, early bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reports = map[string][]wire.Health{}
+	for worker, instances := range r.reports {
+		for _, h := range instances {
+			if now.Sub(h.at) <= healthFresh {
+				reports[worker] = append(reports[worker], h.Health)
+			}
+		}
+	}
+	return reports, now.Sub(r.began) < healthFresh
+}
+
 // judge returns a function that gives the verdict on any worker as of now.
 func (r *roster) judge(now time.Time) func(worker string) verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	verdicts := map[string]verdict{}
 	for worker, instances := range r.reports {
-		best := verdict{reason: "no instance is running"}
+		best, heardOf, cutOff := verdict{reason: "no instance is running"}, 0, 0
 		for name, h := range instances {
 			silence := now.Sub(h.at)
 			if silence > forgetAfter {
 				delete(instances, name)
 			}
 			if silence > healthFresh {
-				best.reason = "no instance was heard of for " + healthFresh.String()
+				if !best.healthy {
+					best.reason = "no instance was heard of for " + healthFresh.String()
+				}
 				continue
 			}
-			if best = judgeInstance(h.Health, now); best.healthy {
-				break
+			heardOf++
+			if diagnosis.CutOff(h.Health) {
+				cutOff++
+			}
+			if !best.healthy {
+				best = judgeInstance(h.Health, now)
 			}
 		}
+		best.cutOff = heardOf > 0 && cutOff == heardOf
 		verdicts[worker] = best
 	}
 	early := now.Sub(r.began) < healthFresh
@@ -114,6 +147,9 @@ func judgeInstance(h wire.Health, now time.Time) verdict {
 	case wire.HealthStateReady:
 		return verdict{healthy: true}
 	case wire.HealthStatePaused:
+		if h.Cause == wire.HealthCauseLimit {
+			return verdict{healthy: true} // its requests wait; a spill may take them
+		}
 		if left := h.Until.Sub(now); left > pauseBearable {
 			return verdict{reason: fmt.Sprintf("throttled for %v more: %s", left.Round(time.Second), h.Reason)}
 		}

@@ -4,9 +4,6 @@ import (
 	"context"
 	"maps"
 	"sync"
-	"time"
-
-	"github.com/rs/zerolog"
 
 	"understudy/pkg/bus"
 	"understudy/pkg/wire"
@@ -19,7 +16,7 @@ type state struct {
 	returns *returning
 
 	mu      sync.Mutex
-	view    tableView
+	now     bus.Running
 	loaded  bool
 	changed chan struct{}
 }
@@ -35,9 +32,7 @@ func newState() *state {
 func (s *state) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.view = tableView{routes: map[string]wire.Route{}, workers: map[string]wire.Worker{}, owners: map[string]bus.Entry[wire.Ownership]{}}
-	s.loaded = false
-	s.returns = newReturning()
+	s.now, s.loaded, s.returns = bus.NewRunning(), false, newReturning()
 }
 
 // load reads everything, unless that was done and force is not set.
@@ -48,86 +43,56 @@ func (s *state) load(ctx context.Context, b *bus.Bus, force bool) error {
 	if loaded && !force {
 		return nil
 	}
-	routes, err := b.Routes(ctx)
+	now, err := b.Running(ctx)
 	if err != nil {
 		return err
-	}
-	workers, err := b.Workers(ctx)
-	if err != nil {
-		return err
-	}
-	entries, err := b.Owners(ctx)
-	if err != nil {
-		return err
-	}
-	owners := make(map[string]bus.Entry[wire.Ownership], len(entries))
-	for _, e := range entries {
-		owners[e.Key] = e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.loaded {
-		s.returns.inherit(routes, owners)
+		s.returns.inherit(now)
 	}
-	s.view, s.loaded = tableView{routes, workers, owners}, true
+	if !s.loaded {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+	s.now, s.loaded = now, true
 	return nil
 }
 
 // follow keeps the state current until ctx ends.
-func (s *state) follow(ctx context.Context, b *bus.Bus, log zerolog.Logger) {
-	var watching sync.WaitGroup
-	for _, watch := range []func() error{
-		func() error { return b.WatchOwners(ctx, s.seeOwner) },
-		func() error {
-			return b.WatchRoutes(ctx, func(e bus.Entry[wire.Route]) { s.change(func(v *tableView) { enter(v.routes, e) }) })
+func (s *state) follow(ctx context.Context, b *bus.Bus) {
+	b.KeepWatching(ctx,
+		func(ctx context.Context) error { return b.WatchOwners(ctx, s.seeOwner) },
+		func(ctx context.Context) error {
+			return b.WatchRoutes(ctx, func(e bus.Entry[wire.Route]) { s.change(func() { e.Enter(s.now.Routes) }) })
 		},
-		func() error {
-			return b.WatchWorkers(ctx, func(e bus.Entry[wire.Worker]) { s.change(func(v *tableView) { enter(v.workers, e) }) })
-		},
-	} {
-		watching.Go(func() {
-			for ctx.Err() == nil {
-				if err := watch(); err != nil && ctx.Err() == nil {
-					log.Warn().Err(err).Msg("watch interrupted")
-					select {
-					case <-ctx.Done():
-					case <-time.After(time.Second):
-					}
-				}
-			}
+		func(ctx context.Context) error {
+			return b.WatchWorkers(ctx, func(e bus.Entry[wire.Worker]) { s.change(func() { e.Enter(s.now.Workers) }) })
 		})
-	}
-	watching.Wait()
 }
 
 // seeOwner takes a change of the table, unless a newer one is known.
 func (s *state) seeOwner(e bus.Entry[wire.Ownership]) {
 	s.mu.Lock()
-	known := s.view.owners[e.Key].Revision
+	known := s.now.Owners[e.Key].Revision
 	s.mu.Unlock()
-	if e.Revision > known {
-		s.change(func(v *tableView) {
-			if e.Deleted {
-				delete(v.owners, e.Key)
-				return
-			}
-			v.owners[e.Key] = e
-		})
-	}
-}
-
-func enter[T any](m map[string]T, e bus.Entry[T]) {
-	if e.Deleted {
-		delete(m, e.Key)
+	if e.Revision <= known {
 		return
 	}
-	m[e.Key] = e.Value
+	s.change(func() {
+		if e.Deleted {
+			delete(s.now.Owners, e.Key)
+			return
+		}
+		s.now.Owners[e.Key] = e
+	})
 }
 
-func (s *state) change(apply func(*tableView)) {
+func (s *state) change(apply func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	apply(&s.view)
+	apply()
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -138,10 +103,17 @@ func (s *state) news() <-chan struct{} {
 	return s.changed
 }
 
-func (s *state) snapshot() tableView {
+func (s *state) snapshot() bus.Running {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return tableView{maps.Clone(s.view.routes), maps.Clone(s.view.workers), maps.Clone(s.view.owners)}
+	return bus.Running{Routes: maps.Clone(s.now.Routes), Workers: maps.Clone(s.now.Workers), Owners: maps.Clone(s.now.Owners)}
+}
+
+// complete says whether everything was read, so that what is missing is gone.
+func (s *state) complete() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loaded
 }
 
 func (s *state) markStale() {
@@ -154,15 +126,15 @@ func (s *state) wrote(route string, lane wire.Lane, o wire.Ownership, revision u
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := lane.OwnerKey(route)
-	s.view.owners[key] = bus.Entry[wire.Ownership]{Key: key, Value: o, Revision: revision}
+	s.now.Owners[key] = bus.Entry[wire.Ownership]{Key: key, Value: o, Revision: revision}
 }
 
 // inherit reads from the table whom the previous leader had moved lanes away
 // from: they come back by slow start, as if this leader had seen them down.
-func (r *returning) inherit(routes map[string]wire.Route, owners map[string]bus.Entry[wire.Ownership]) {
-	for name := range routes {
+func (r *returning) inherit(now bus.Running) {
+	for name := range now.Routes {
 		for n := range wire.Lanes {
-			o := owners[wire.NumberedLane(n).OwnerKey(name)].Value
+			o := now.Owners[wire.NumberedLane(n).OwnerKey(name)].Value
 			if o.Assigned != "" && o.Worker != o.Assigned {
 				r.down[o.Assigned] = true
 			}

@@ -19,13 +19,17 @@ type Config struct {
 	// Renew is how often the lease is renewed and health is judged without
 	// news. Default 500 ms; a lease lasts 3 s.
 	Renew time.Duration
+	// Diagnose is how often workers that are not well are looked at without
+	// news of them. Default 10 s.
+	Diagnose time.Duration
 	// Metrics may be nil.
 	Metrics *Metrics
 }
 
 const (
-	defaultRenew = 500 * time.Millisecond
-	rereadEvery  = 10 * time.Second
+	defaultRenew    = 500 * time.Millisecond
+	defaultDiagnose = 10 * time.Second
+	rereadEvery     = 10 * time.Second
 )
 
 // Supervisor leads, or waits to lead.
@@ -36,6 +40,7 @@ type Supervisor struct {
 	health *roster
 	reaper *reaper
 	state  *state
+	doctor *diagnoser
 }
 
 // New returns a supervisor that does nothing until Run.
@@ -43,8 +48,11 @@ func New(cfg Config, b *bus.Bus, log zerolog.Logger) *Supervisor {
 	if cfg.Renew == 0 {
 		cfg.Renew = defaultRenew
 	}
+	if cfg.Diagnose == 0 {
+		cfg.Diagnose = defaultDiagnose
+	}
 	log = log.With().Str("part", "supervisor").Str("instance", cfg.Instance).Logger()
-	return &Supervisor{cfg: cfg, bus: b, log: log, health: newRoster(), reaper: newReaper(b, log, cfg.Metrics), state: newState()}
+	return &Supervisor{cfg: cfg, bus: b, log: log, health: newRoster(), reaper: newReaper(b, log, cfg.Metrics), state: newState(), doctor: newDiagnoser(b, log, cfg)}
 }
 
 // Run listens to health and leads whenever it holds the lease, until ctx ends.
@@ -91,8 +99,9 @@ func (s *Supervisor) lead(ctx context.Context, lease bus.Lease) {
 	defer following.Wait()
 	defer stop()
 	s.state.reset()
-	following.Go(func() { s.state.follow(term, s.bus, s.log) })
+	following.Go(func() { s.state.follow(term, s.bus) })
 	following.Go(func() { s.reaper.run(term, s.state) })
+	following.Go(func() { s.doctor.run(term, s.state, s.health) })
 	s.bus.PublishEvent(ctx, wire.Event{Kind: wire.EventKindSupervisor, Name: s.cfg.Instance, Reason: "took the lead", At: time.Now().UTC()})
 
 	renew := time.NewTicker(s.cfg.Renew)

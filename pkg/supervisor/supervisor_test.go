@@ -35,13 +35,18 @@ func applied(t *testing.T) *bus.Bus {
 
 func lead(t *testing.T, b *bus.Bus, instance string) (stop func()) {
 	t.Helper()
-	conn, err := b.Connect(t.Context(), instance)
+	return leadBy(t, b, supervisor.Config{Instance: instance, Renew: 20 * time.Millisecond})
+}
+
+func leadBy(t *testing.T, b *bus.Bus, cfg supervisor.Config) (stop func()) {
+	t.Helper()
+	conn, err := b.Connect(t.Context(), cfg.Instance)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	s := supervisor.New(supervisor.Config{Instance: instance, Renew: 20 * time.Millisecond}, conn, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel))
+	s := supervisor.New(cfg, conn, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel))
 	go func() { done <- s.Run(ctx) }()
 	stopped := false
 	stop = func() {
@@ -62,7 +67,13 @@ func lead(t *testing.T, b *bus.Bus, instance string) (stop func()) {
 // beat says that a worker is in a state, over and over, until stopped.
 func beat(t *testing.T, b *bus.Bus, worker string, state wire.HealthState) (stop func()) {
 	t.Helper()
-	data, err := json.Marshal(wire.Health{Worker: worker, Instance: "i", State: state, Reason: "as the test says", Concurrency: 1, Breaker: wire.Breaker{State: wire.BreakerStateClosed}, StartedAt: time.Now(), At: time.Now()})
+	return repeat(t, b, wire.Health{Worker: worker, Instance: "i", State: state, Reason: "as the test says", Concurrency: 1, Breaker: wire.Breaker{State: wire.BreakerStateClosed}, StartedAt: time.Now(), At: time.Now()})
+}
+
+// repeat sends a report over and over, until stopped.
+func repeat(t *testing.T, b *bus.Bus, h wire.Health) (stop func()) {
+	t.Helper()
+	data, err := json.Marshal(h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +82,7 @@ func beat(t *testing.T, b *bus.Bus, worker string, state wire.HealthState) (stop
 	go func() {
 		defer close(done)
 		for tick := time.NewTicker(20 * time.Millisecond); ; {
-			_ = b.Send(wire.HealthSubject(worker, "i"), nil, data)
+			_ = b.Send(wire.HealthSubject(h.Worker, h.Instance), nil, data)
 			select {
 			case <-ctx.Done():
 				tick.Stop()
@@ -115,18 +126,22 @@ func TestLanesFollowHealthThereAndBack(t *testing.T) {
 	awaitOwner(t, b, "openai")
 	stop()
 
-	moved := 0
-	err := b.Events(t.Context(), 0, func(e wire.Event, _ uint64) bool {
-		if e.Kind == wire.EventKindLaneMoved {
-			moved++
-			if e.Reason == "" || e.Data["lanes"] == "" {
-				t.Errorf("event without its why: %+v", e)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for moved := 0; moved < 4; { // told after the table was written
+		moved = 0
+		err := b.Events(ctx, 0, func(e wire.Event, _ uint64) bool {
+			if e.Kind == wire.EventKindLaneMoved {
+				moved++
+				if e.Reason == "" || e.Data["lanes"] == "" {
+					t.Errorf("event without its why: %+v", e)
+				}
 			}
+			return true
+		})
+		if err != nil {
+			t.Fatalf("%d moves told (want one away and three back): %v", moved, err)
 		}
-		return true
-	})
-	if err != nil || moved < 4 {
-		t.Errorf("%d moves told (want one away and three back), %v", moved, err)
 	}
 }
 

@@ -25,6 +25,8 @@ const (
 	SchemaAttempt    Schema = "attempt"
 	SchemaConfig     Schema = "config"
 	SchemaDeadLetter Schema = "dead_letter"
+	SchemaEmitted    Schema = "emitted"
+	SchemaDiagnosis  Schema = "diagnosis"
 	SchemaEvent      Schema = "event"
 	SchemaHeaders    Schema = "headers"
 	SchemaHealth     Schema = "health"

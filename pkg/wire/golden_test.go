@@ -35,6 +35,8 @@ var messages = map[wire.Schema]again{
 	wire.SchemaAttempt:    through[wire.Attempt](wire.SchemaAttempt),
 	wire.SchemaConfig:     through[wire.Config](wire.SchemaConfig),
 	wire.SchemaDeadLetter: through[wire.DeadLetter](wire.SchemaDeadLetter),
+	wire.SchemaEmitted:    through[wire.Emitted](wire.SchemaEmitted),
+	wire.SchemaDiagnosis:  through[wire.Diagnosis](wire.SchemaDiagnosis),
 	wire.SchemaEvent:      through[wire.Event](wire.SchemaEvent),
 	wire.SchemaHeaders:    through[map[string]string](wire.SchemaHeaders),
 	wire.SchemaHealth:     through[wire.Health](wire.SchemaHealth),

@@ -22,7 +22,9 @@ const (
 	BucketAccepted   = "accepted"
 	BucketSuspects   = "suspects"
 	BucketSupervisor = "supervisor"
+	BucketLimits     = "limits"
 	BucketSettings   = "settings"
+	BucketDiagnoses  = "diagnoses"
 	bucketResults    = "results"
 )
 

@@ -35,7 +35,7 @@ type Attempt struct {
 
 // Breaker is the wire form of breaker.json. A worker's circuit breaker, as its instance sees it.
 type Breaker struct {
-	// The state.
+	// closed: calls go out. open: only probes do. half_open: a probe is under way.
 	State BreakerState `json:"state"`
 	// Why it is in that state.
 	Reason string `json:"reason,omitzero"`
@@ -43,9 +43,11 @@ type Breaker struct {
 	Until time.Time `json:"until,omitzero"`
 	// How many times it opened since the instance started.
 	Opened int64 `json:"opened,omitzero"`
+	// Calls that failed in a row until now, while it is closed.
+	Failures int64 `json:"failures,omitzero"`
 }
 
-// BreakerState is one of the values below. The state.
+// BreakerState is one of the values below. closed: calls go out. open: only probes do. half_open: a probe is under way.
 type BreakerState string
 
 // The values of BreakerState.
@@ -71,7 +73,37 @@ type BreakerSettings struct {
 	OpenMax Duration `json:"open_max,omitzero"`
 	// Share of slow calls in the window that opens it, in per cent; 0 never. Default 80.
 	SlowRate *int64 `json:"slow_rate,omitzero"`
+	// The longest between two probes while it is open. Default 12s.
+	Probe Duration `json:"probe,omitzero"`
 }
+
+// Call is the wire form of call.json. How one call of a provider ended.
+type Call struct {
+	// The kind of failure; absent when it was answered.
+	Kind dispatch.Kind `json:"kind,omitzero"`
+	// The provider's HTTP status; absent when there was none.
+	Status int64 `json:"status,omitzero"`
+	// The provider's own error code.
+	Code string `json:"code,omitzero"`
+	// What went wrong, in one line, without secrets.
+	Message string `json:"message,omitzero"`
+	// Why the provider was not reached; absent when it was. refused: nobody listens there. unknown_host: its name is not known. timeout: no connection in time. tls: no trust. lost: the connection broke before an answer.
+	Unreached Unreached `json:"unreached,omitzero"`
+	// When it ended.
+	At time.Time `json:"at"`
+}
+
+// Unreached is one of the values below. Why the provider was not reached; absent when it was. refused: nobody listens there. unknown_host: its name is not known. timeout: no connection in time. tls: no trust. lost: the connection broke before an answer.
+type Unreached string
+
+// The values of Unreached.
+const (
+	UnreachedRefused     Unreached = "refused"
+	UnreachedUnknownHost Unreached = "unknown_host"
+	UnreachedTimeout     Unreached = "timeout"
+	UnreachedTLS         Unreached = "tls"
+	UnreachedLost        Unreached = "lost"
+)
 
 // Config is the wire form of config.json. The configuration file: workers and routes by name.
 type Config struct {
@@ -110,6 +142,63 @@ type DeadLetter struct {
 	At time.Time `json:"at"`
 }
 
+// Diagnosis is the wire form of diagnosis.json. What is wrong with a worker, as far as the evidence tells.
+type Diagnosis struct {
+	// The worker.
+	Worker string `json:"worker"`
+	// healthy: nothing. outage: the provider is down. account: it refuses our key or our balance. throttled: it limits our rate. network: the way out of our own network is cut. slow: it answers late or not at all. ours: our configuration is wrong.
+	Cause Cause `json:"cause"`
+	// certain: the provider said so, or two independent signs agree. likely: one clear sign. possible: the best guess.
+	Confidence Confidence `json:"confidence"`
+	// What it rests on, one sentence each.
+	Evidence []string `json:"evidence"`
+	// What an operator should do.
+	Advice string `json:"advice"`
+	// When the cause was first diagnosed.
+	Since time.Time `json:"since"`
+	// When the evidence was last looked at.
+	At time.Time `json:"at"`
+}
+
+// Cause is one of the values below. healthy: nothing. outage: the provider is down. account: it refuses our key or our balance. throttled: it limits our rate. network: the way out of our own network is cut. slow: it answers late or not at all. ours: our configuration is wrong.
+type Cause string
+
+// The values of Cause.
+const (
+	CauseHealthy   Cause = "healthy"
+	CauseOutage    Cause = "outage"
+	CauseAccount   Cause = "account"
+	CauseThrottled Cause = "throttled"
+	CauseNetwork   Cause = "network"
+	CauseSlow      Cause = "slow"
+	CauseOurs      Cause = "ours"
+)
+
+// Confidence is one of the values below. certain: the provider said so, or two independent signs agree. likely: one clear sign. possible: the best guess.
+type Confidence string
+
+// The values of Confidence.
+const (
+	ConfidenceCertain  Confidence = "certain"
+	ConfidenceLikely   Confidence = "likely"
+	ConfidencePossible Confidence = "possible"
+)
+
+// Emitted is the wire form of emitted.json. What a listener has of an answer that broke off, so that the next worker can go on with it.
+type Emitted struct {
+	// The attempt that the last chunk came from, as in Llm-Attempt.
+	Attempt string `json:"attempt"`
+	// How many chunks went out; the next one bears this number.
+	Chunks int64 `json:"chunks"`
+	// The text that went out; absent when it was reasoning alone.
+	Text string `json:"text,omitzero"`
+	// The id of the chunks.
+	ID string `json:"id,omitzero"`
+	// The time of the chunks, in Unix seconds.
+	Created int64 `json:"created,omitzero"`
+	Usage   Usage `json:"usage,omitzero"`
+}
+
 // Event is the wire form of event.json. Something that an operator may want to know later.
 type Event struct {
 	// What sort of event.
@@ -137,6 +226,8 @@ const (
 	EventKindDeadLetter   EventKind = "dead_letter"
 	EventKindReplay       EventKind = "replay"
 	EventKindPurge        EventKind = "purge"
+	EventKindDiagnosis    EventKind = "diagnosis"
+	EventKindAlarm        EventKind = "alarm"
 )
 
 // Failure is the wire form of failure.json. Why a request ended without an answer, as a caller may see it.
@@ -173,6 +264,10 @@ const (
 	HeaderDeadline = "Llm-Deadline"
 	// The caller's patience, counted from acceptance.
 	HeaderTimeout = "Llm-Timeout"
+	// How long a worker may wait for the first token, at most three times what it is configured for.
+	HeaderFirstTokenTimeout = "Llm-First-Token-Timeout"
+	// How long a worker may wait between tokens, at most three times what it is configured for.
+	HeaderIdleTimeout = "Llm-Idle-Timeout"
 	// May something other than a model answer?
 	HeaderDegrade = "Llm-Degrade"
 	// The caller's tenant.
@@ -193,12 +288,16 @@ const (
 	HeaderForgiven = "Llm-Forgiven"
 	// Internal: the answer that a quality check rejected and that is given if nobody has a better one, a JSON object.
 	HeaderRejected = "Llm-Rejected"
+	// Internal: what a listener has of an answer that broke off, a JSON object as in emitted.json. At most 32 KiB.
+	HeaderEmitted = "Llm-Emitted"
 	// Internal: the replay's number.
 	HeaderReplay = "Llm-Replay"
 	// On tokens: the chunk's number, from 0.
 	HeaderChunk = "Llm-Chunk"
 	// On tokens: the attempt that the chunk comes from.
 	HeaderAttempt = "Llm-Attempt"
+	// On tokens: the attempt that broke off and whose chunks these go on with, in text and in number.
+	HeaderRescue = "Llm-Rescue"
 	// On tokens: the worker that speaks.
 	HeaderWorker = "Llm-Worker"
 	// On the end of tokens and on replies: the recorded terminal state; the body is the result.
@@ -215,10 +314,12 @@ type Health struct {
 	Worker string `json:"worker"`
 	// The instance.
 	Instance string `json:"instance"`
-	// ready: takes requests. paused: throttled, takes none until then. open: its breaker is open. draining: finishing. stopped: gone.
+	// ready: takes requests. paused: throttled or at its own limit, takes none until then. open: its breaker is open. draining: finishing. stopped: gone.
 	State HealthState `json:"state"`
 	// Why the state is not ready.
 	Reason string `json:"reason,omitzero"`
+	// Who made it pause or open. provider: what this instance saw of it. limit: the worker's own limits. peer: what another instance saw.
+	Cause HealthCause `json:"cause,omitzero"`
 	// When a paused or open state is expected to end.
 	Until time.Time `json:"until,omitzero"`
 	// True when its answers are degraded: it asks no model.
@@ -232,13 +333,27 @@ type Health struct {
 	Answered int64 `json:"answered,omitzero"`
 	// Attempts that failed since it started.
 	FailedAttempts int64 `json:"failed_attempts,omitzero"`
+	// Attempts that failed in the last five minutes, by kind of failure.
+	Recent map[string]int64 `json:"recent,omitzero"`
+	// Those among them that reached no provider: no connection stood.
+	RecentUnreached int64 `json:"recent_unreached,omitzero"`
+	// Attempts that were answered in the last five minutes.
+	RecentAnswered int64 `json:"recent_answered,omitzero"`
+	// Those among them whose first token came later than slow_after.
+	RecentSlow int64 `json:"recent_slow,omitzero"`
+	// The last attempt that failed by the provider's doing or ours; absent before the first.
+	LastFailure *Call `json:"last_failure,omitzero"`
+	// When the provider last answered; absent before the first answer.
+	LastAnsweredAt time.Time `json:"last_answered_at,omitzero"`
+	// The last probe; absent before the first.
+	Probe *Call `json:"probe,omitzero"`
 	// When the instance started.
 	StartedAt time.Time `json:"started_at"`
 	// When this was said.
 	At time.Time `json:"at"`
 }
 
-// HealthState is one of the values below. ready: takes requests. paused: throttled, takes none until then. open: its breaker is open. draining: finishing. stopped: gone.
+// HealthState is one of the values below. ready: takes requests. paused: throttled or at its own limit, takes none until then. open: its breaker is open. draining: finishing. stopped: gone.
 type HealthState string
 
 // The values of HealthState.
@@ -249,6 +364,24 @@ const (
 	HealthStateDraining HealthState = "draining"
 	HealthStateStopped  HealthState = "stopped"
 )
+
+// HealthCause is one of the values below. Who made it pause or open. provider: what this instance saw of it. limit: the worker's own limits. peer: what another instance saw.
+type HealthCause string
+
+// The values of HealthCause.
+const (
+	HealthCauseProvider HealthCause = "provider"
+	HealthCauseLimit    HealthCause = "limit"
+	HealthCausePeer     HealthCause = "peer"
+)
+
+// Limits is the wire form of limits.json. What a worker asks of its provider at the most, all its instances together.
+type Limits struct {
+	// Provider calls a minute. Default no limit.
+	RequestsPerMinute int64 `json:"requests_per_minute,omitzero"`
+	// Tokens a minute, in and out. Default no limit.
+	TokensPerMinute int64 `json:"tokens_per_minute,omitzero"`
+}
 
 // Ownership is the wire form of ownership.json. Who may pull a lane now, and why.
 type Ownership struct {
@@ -400,10 +533,17 @@ type Worker struct {
 	Model string `json:"model,omitzero"`
 	// More HTTP headers for the provider. No secrets: this is kept in KV.
 	Headers map[string]string `json:"headers,omitzero"`
+	// The provider's status page (Statuspage v2): its address, or that of its summary in JSON. Read only while something is wrong, to corroborate a diagnosis.
+	StatusURL string `json:"status_url,omitzero"`
 	// always: ask the provider for a stream even when the caller wants a whole answer, since tokens are the sign of life. Default always.
 	Streaming Streaming `json:"streaming,omitzero"`
+	// How its model goes on with an answer that broke off elsewhere. continue: a message asks it to. prefill: the broken answer is the last message, and the model goes on with it. prefix: the same, with prefix: true in that message. A model that rejects the last two is asked with a message. openai only; default continue.
+	Continuation Continuation `json:"continuation,omitzero"`
 	// The most requests in hand at once, per instance. Default 64.
 	Concurrency int64 `json:"concurrency,omitzero"`
+	// True: as few requests in hand as keep the provider's answers quick, concurrency at the most.
+	Adaptive bool   `json:"adaptive,omitzero"`
+	Limits   Limits `json:"limits,omitzero"`
 	// How often the same worker tries again after a transient failure. Default 2.
 	Retries  *int64   `json:"retries,omitzero"`
 	Timeouts Timeouts `json:"timeouts,omitzero"`
@@ -432,4 +572,14 @@ type Streaming string
 const (
 	StreamingAlways  Streaming = "always"
 	StreamingAsAsked Streaming = "as_asked"
+)
+
+// Continuation is one of the values below. How its model goes on with an answer that broke off elsewhere. continue: a message asks it to. prefill: the broken answer is the last message, and the model goes on with it. prefix: the same, with prefix: true in that message. A model that rejects the last two is asked with a message. openai only; default continue.
+type Continuation string
+
+// The values of Continuation.
+const (
+	ContinuationContinue Continuation = "continue"
+	ContinuationPrefill  Continuation = "prefill"
+	ContinuationPrefix   Continuation = "prefix"
 )

@@ -20,52 +20,78 @@ const (
 	defaultWindow       = 30 * time.Second
 	defaultOpen         = 15 * time.Second
 	defaultOpenMax      = 2 * time.Minute
+	defaultProbe        = 12 * time.Second
 	defaultSlowRate     = 80
 	accountOpen         = 30 * time.Minute
 	accountProbe        = time.Minute
 	defaultThrottlePace = 2 * time.Second
 )
 
+// slowWindows are the parts of the window that the share of slow calls is
+// looked at in: the whole of it, and what is recent, in which a provider that
+// falls silent under load shows within seconds.
+var slowWindows = []time.Duration{1, 6}
+
 // breaker decides whether the worker may pull. It opens on failures in a row,
-// on a share of failures or of slow calls in a window, or at once for a fault
-// of the account; only a probe closes it, so that no caller's request is spent
-// on finding out. It also pauses while the provider throttles.
+// on a share of failures or of slow calls in a window, at once for a fault of
+// the account, or with its peers; only a probe closes it, so that no caller's
+// request is spent on finding out. It also pauses while the provider throttles.
 type breaker struct {
 	settings wire.BreakerSettings
-	onChange func(state wire.HealthState, reason string)
+	peers    *peers
+	onChange func(state wire.HealthState, reason string) // with the breaker locked
+	onNews   func(state wire.BreakerState)               // with the breaker locked
 
-	// The three ways to open; failsafe-go counts, this type decides.
-	inARow, share, slow circuitbreaker.CircuitBreaker[any]
+	// Shares are counted by failsafe-go; what follows is decided here.
+	share circuitbreaker.CircuitBreaker[any]
+	slow  []circuitbreaker.CircuitBreaker[any]
 
-	mu      sync.Mutex
-	state   wire.HealthState
-	reason  string
-	until   time.Time
-	opened  int64
-	openFor time.Duration
-	resume  *time.Timer   // ends a pause
-	news    chan struct{} // closed and replaced when the state changes
+	mu       sync.Mutex
+	state    wire.HealthState
+	cause    wire.HealthCause
+	reason   string
+	until    time.Time
+	row      int64           // failures in a row
+	last     *dispatch.Error // of them
+	answered time.Time       // when a call last succeeded
+	opened   int64
+	openFor  time.Duration
+	every    time.Duration // the longest between two probes
+	asked    time.Time     // when the last probe began, or the breaker opened
+	probing  bool
+	resume   *time.Timer   // ends a pause
+	news     chan struct{} // closed and replaced when the state changes
 }
 
-func newBreaker(s wire.BreakerSettings, onChange func(wire.HealthState, string)) *breaker {
+func newBreaker(s wire.BreakerSettings, p *peers, onChange func(wire.HealthState, string), onNews func(wire.BreakerState)) *breaker {
+	b := &breaker{settings: s, peers: p, onChange: onChange, onNews: onNews, state: wire.HealthStateReady, news: make(chan struct{})}
+	b.countAnew()
+	return b
+}
+
+// countAnew forgets all calls so far.
+func (b *breaker) countAnew() {
+	s := b.settings
 	window := s.Window.Or(defaultWindow)
 	minimum := uint(orDefault(s.Minimum, defaultMinimum))
-	// failsafe-go's breakers would let trial calls through after a delay; the
-	// delay outlasts any process, since here only a probe closes.
-	const never = 100 * 365 * 24 * time.Hour
-	b := &breaker{
-		settings: s, onChange: onChange, state: wire.HealthStateReady, news: make(chan struct{}),
-		inARow: circuitbreaker.NewBuilder[any]().WithFailureThreshold(uint(orDefault(s.Consecutive, defaultConsecutive))).WithDelay(never).Build(),
-		share:  circuitbreaker.NewBuilder[any]().WithFailureRateThreshold(perCent(orDefault(s.Rate, defaultRate)), minimum, window).WithDelay(never).Build(),
+	share := func(rate int64, window time.Duration) circuitbreaker.CircuitBreaker[any] {
+		// failsafe-go's breakers would let trial calls through after a delay; the
+		// delay outlasts any process, since here only a probe closes.
+		const never = 100 * 365 * 24 * time.Hour
+		return circuitbreaker.NewBuilder[any]().WithFailureRateThreshold(float64(rate)/100, minimum, window).WithDelay(never).Build()
 	}
+	b.row, b.last = 0, nil
+	b.share = share(orDefault(s.Rate, defaultRate), window)
+	b.slow = nil
 	slowRate := int64(defaultSlowRate)
 	if s.SlowRate != nil {
 		slowRate = *s.SlowRate
 	}
 	if slowRate > 0 {
-		b.slow = circuitbreaker.NewBuilder[any]().WithFailureRateThreshold(perCent(slowRate), minimum, window).WithDelay(never).Build()
+		for _, part := range slowWindows {
+			b.slow = append(b.slow, share(slowRate, window/part))
+		}
 	}
-	return b
 }
 
 func orDefault(v, fallback int64) int64 {
@@ -75,18 +101,15 @@ func orDefault(v, fallback int64) int64 {
 	return v
 }
 
-func perCent(n int64) float64 { return float64(n) / 100 }
+func (b *breaker) consecutive() int64 { return orDefault(b.settings.Consecutive, defaultConsecutive) }
 
-// success counts an answer; slow says that its first token came late.
-func (b *breaker) success(slow bool) {
+// success counts an answer.
+func (b *breaker) success() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.inARow.RecordSuccess()
+	b.answered = time.Now()
 	b.share.RecordSuccess()
-	b.pace(slow)
-	if b.slow != nil && b.slow.IsOpen() {
-		b.open("most calls are slower than slow_after", 0)
-	}
+	b.inARow(0)
 }
 
 // weigh counts a failed attempt by its weight.
@@ -95,93 +118,109 @@ func (b *breaker) weigh(e *dispatch.Error, weight dispatch.Weight) {
 	defer b.mu.Unlock()
 	switch weight {
 	case dispatch.Counted:
-		b.inARow.RecordFailure()
 		b.share.RecordFailure()
-		b.pace(e.Kind == dispatch.Silent)
+		b.last = e
+		b.inARow(b.row + 1)
 	case dispatch.Pauses:
-		b.pause(e)
+		b.pauseFor(e)
 	case dispatch.Opens:
-		b.open("account fault: "+e.Error(), accountOpen)
+		b.last = e
+		b.openWith("account fault: "+e.Error(), wire.HealthCauseProvider, accountOpen, accountProbe)
 	}
 	switch {
-	case b.inARow.IsOpen():
-		b.open(fmt.Sprintf("%d failures in a row, the last: %v", orDefault(b.settings.Consecutive, defaultConsecutive), e), 0)
+	case b.row >= b.consecutive():
+		b.open(fmt.Sprintf("%d failures in a row, the last: %v", b.row, e), wire.HealthCauseProvider)
 	case b.share.IsOpen():
-		b.open(fmt.Sprintf("at least %d%% of the calls of %v failed, the last: %v", orDefault(b.settings.Rate, defaultRate), b.settings.Window.Or(defaultWindow), e), 0)
-	}
-}
-
-func (b *breaker) pace(slow bool) {
-	switch {
-	case b.slow == nil:
-	case slow:
-		b.slow.RecordFailure()
+		b.open(fmt.Sprintf("at least %d%% of the calls of %v failed, the last: %v", orDefault(b.settings.Rate, defaultRate), b.settings.Window.Or(defaultWindow), e), wire.HealthCauseProvider)
 	default:
-		b.slow.RecordSuccess()
+		b.weighPeers()
 	}
 }
 
-// open stops pulling. Each opening without a success in between lasts twice
-// as long as the one before. fixed, when not zero, is how long it lasts.
-func (b *breaker) open(reason string, fixed time.Duration) {
+// inARow sets how many calls failed in a row, which the peers want to know.
+func (b *breaker) inARow(n int64) {
+	if b.row == n {
+		return
+	}
+	b.row = n
+	b.onNews(b.breakerState())
+}
+
+// doubted says whether a request that failed so many times in a row has company:
+// half of the failures in a row that open the breaker are those of others. Then
+// it is the provider that fails, and trying again would only add to them.
+func (b *breaker) doubted(own int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.row-own >= (b.consecutive()+1)/2
+}
+
+// pace counts a call's first token: slow as soon as it is late, not when it comes.
+func (b *breaker) pace(slow bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.slow {
+		if slow {
+			s.RecordFailure()
+		} else {
+			s.RecordSuccess()
+		}
+		if s.IsOpen() {
+			b.open("most calls are slower than slow_after", wire.HealthCauseProvider)
+		}
+	}
+}
+
+// open stops pulling, for a while that grows twofold with each failed probe.
+func (b *breaker) open(reason string, cause wire.HealthCause) {
+	b.openWith(reason, cause, b.settings.Open.Or(defaultOpen), b.settings.Probe.Or(defaultProbe))
+}
+
+func (b *breaker) openWith(reason string, cause wire.HealthCause, lasts, every time.Duration) {
 	if b.state == wire.HealthStateOpen || b.state == wire.HealthStateDraining {
 		return
 	}
+	if b.resume != nil {
+		b.resume.Stop()
+	}
 	b.opened++
-	b.openFor = b.settings.Open.Or(defaultOpen)
-	if fixed > 0 {
-		b.openFor = fixed
-	}
-	b.move(wire.HealthStateOpen, reason, time.Now().Add(b.openFor))
+	b.openFor, b.every, b.asked = lasts, every, time.Now()
+	b.move(wire.HealthStateOpen, cause, reason, b.asked.Add(lasts))
 }
 
-// probed takes the outcome of a probe while open: nil closes the breaker, an
-// error prolongs the opening.
-func (b *breaker) probed(err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.state != wire.HealthStateOpen {
-		return
-	}
-	if err != nil {
-		b.openFor = min(2*b.openFor, max(b.openFor, b.settings.OpenMax.Or(defaultOpenMax)))
-		b.until = time.Now().Add(b.openFor)
-		b.reason = "probe failed: " + err.Error()
-		return
-	}
-	b.inARow.Close()
-	b.share.Close()
-	if b.slow != nil {
-		b.slow.Close()
-	}
-	b.move(wire.HealthStateReady, "a probe succeeded", time.Time{})
+// close lets the worker pull again.
+func (b *breaker) close(reason string) {
+	b.countAnew()
+	b.probing = false
+	b.move(wire.HealthStateReady, "", reason, time.Time{})
 }
 
-// pause stops pulling for as long as the provider asks.
-func (b *breaker) pause(e *dispatch.Error) {
-	if b.state != wire.HealthStateReady && b.state != wire.HealthStatePaused {
-		return
-	}
+// pauseFor stops pulling for as long as the provider asks.
+func (b *breaker) pauseFor(e *dispatch.Error) {
 	wait := e.RetryAfter
 	if wait <= 0 {
 		wait = defaultThrottlePace
 	}
+	b.pause(wait, wire.HealthCauseProvider, e.Error())
+}
+
+func (b *breaker) pause(wait time.Duration, cause wire.HealthCause, reason string) {
 	until := time.Now().Add(wait)
-	if until.Before(b.until) {
+	if b.state != wire.HealthStateReady && b.state != wire.HealthStatePaused || until.Before(b.until) {
 		return
 	}
 	if b.resume != nil {
 		b.resume.Stop()
 	}
 	b.resume = time.AfterFunc(wait, b.resumed)
-	b.move(wire.HealthStatePaused, e.Error(), until)
+	b.move(wire.HealthStatePaused, cause, reason, until)
 }
 
 func (b *breaker) resumed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.state == wire.HealthStatePaused && !time.Now().Before(b.until) {
-		b.move(wire.HealthStateReady, "the pause is over", time.Time{})
+		b.move(wire.HealthStateReady, "", "the pause is over", time.Time{})
 	}
 }
 
@@ -192,14 +231,25 @@ func (b *breaker) drain() {
 	if b.resume != nil {
 		b.resume.Stop()
 	}
-	b.move(wire.HealthStateDraining, "shutting down", time.Time{})
+	b.move(wire.HealthStateDraining, "", "shutting down", time.Time{})
 }
 
-func (b *breaker) move(state wire.HealthState, reason string, until time.Time) {
-	b.state, b.reason, b.until = state, reason, until
+func (b *breaker) move(state wire.HealthState, cause wire.HealthCause, reason string, until time.Time) {
+	b.state, b.cause, b.reason, b.until = state, cause, reason, until
 	close(b.news)
 	b.news = make(chan struct{})
 	b.onChange(state, reason)
+	b.onNews(b.breakerState())
+}
+
+func (b *breaker) breakerState() wire.BreakerState {
+	switch {
+	case b.state != wire.HealthStateOpen:
+		return wire.BreakerStateClosed
+	case b.probing:
+		return wire.BreakerStateHalfOpen
+	}
+	return wire.BreakerStateOpen
 }
 
 func (b *breaker) ready() bool {
@@ -225,37 +275,19 @@ func (b *breaker) awaitReady(ctx context.Context) bool {
 	}
 }
 
-// awaitOpen waits until the breaker is open, and returns how long until a
-// probe is due; false when ctx ended first.
-func (b *breaker) awaitOpen(ctx context.Context) (time.Duration, bool) {
-	for {
-		b.mu.Lock()
-		state, news, due := b.state, b.news, time.Until(b.until)
-		if b.openFor == accountOpen {
-			due = min(due, accountProbe)
-		}
-		b.mu.Unlock()
-		if state == wire.HealthStateOpen {
-			return max(due, 0), true
-		}
-		select {
-		case <-ctx.Done():
-			return 0, false
-		case <-news:
-		}
-	}
-}
-
 // breakerStatus is what the breaker says about itself.
 type breakerStatus struct {
-	state  wire.HealthState
-	reason string
-	until  time.Time
-	opened int64
+	state   wire.HealthState
+	breaker wire.BreakerState
+	cause   wire.HealthCause
+	reason  string
+	until   time.Time
+	opened  int64
+	row     int64
 }
 
 func (b *breaker) status() breakerStatus {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return breakerStatus{b.state, b.reason, b.until, b.opened}
+	return breakerStatus{b.state, b.breakerState(), b.cause, b.reason, b.until, b.opened, b.row}
 }

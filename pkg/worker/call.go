@@ -28,11 +28,14 @@ const (
 // turn, and decides what follows.
 func (w *Worker) call(j *job) outcome {
 	answer, err := w.hedged(j)
+	if err != nil && w.goesOnAlone(j, dispatch.AsError(err)) {
+		answer, err = w.attempt(j.ctx, j)
+	}
 	if err == nil {
 		return outcome{verb: answered, answer: answer}
 	}
 	if cause := context.Cause(j.ctx); cause != nil {
-		return w.interrupted(cause)
+		return w.brokenOff(j, cause)
 	}
 	return w.afterFailure(j, dispatch.AsError(err))
 }
@@ -48,14 +51,19 @@ func (w *Worker) turn(ctx context.Context, j *job) (*dispatch.Answer, error) {
 
 // callAgain tries the same worker again after a failure: after a growing pause,
 // or when the provider said.
-func (w *Worker) callAgain(ctx context.Context, j *job, first error) (*dispatch.Answer, error) {
-	failed := first
+func (w *Worker) callAgain(ctx context.Context, j *job, last error) (*dispatch.Answer, error) {
+	failed := last
 	return failsafe.With(w.retries(j)).WithContext(ctx).Get(func() (*dispatch.Answer, error) {
 		if err := failed; err != nil { // the policy begins with the failure it follows
 			failed = nil
 			return nil, err
 		}
-		return w.attempt(ctx, j)
+		if w.breaker.doubted(j.failedHere) { // since the pause began
+			return nil, last
+		}
+		answer, err := w.attempt(ctx, j)
+		last = err
+		return answer, err
 	})
 }
 
@@ -81,10 +89,11 @@ func (w *Worker) retries(j *job) failsafe.Policy[*dispatch.Answer] {
 }
 
 // tryAgain says whether this worker may try once more: not once output went
-// out, not beyond the request's budget of calls, and only for failures that may
-// pass while the request waits in hand.
+// out, not beyond the request's budget of calls, not while the calls of others
+// fail as well, and only for failures that may pass while the request waits in
+// hand.
 func (w *Worker) tryAgain(j *job, e *dispatch.Error) bool {
-	if j.emitted || j.Calls() >= j.maxAttempts() || !w.mayGoOn() {
+	if j.emitted || j.Calls() >= j.maxAttempts() || !w.mayGoOn() || w.breaker.doubted(j.failedHere) {
 		return false
 	}
 	switch e.Kind.Rule().Again {
@@ -102,19 +111,18 @@ func (w *Worker) mayGoOn() bool { return w.breaker.status().state != wire.Health
 
 // attempt calls the provider once and keeps the history.
 func (w *Worker) attempt(ctx context.Context, j *job) (*dispatch.Answer, error) {
-	if !w.mayGoOn() {
-		return nil, dispatch.Errorf(dispatch.Unavailable, "worker %s stopped calling its provider: %s", w.cfg.Name, w.breaker.status().reason)
+	cleared, err := w.clear(ctx, j)
+	if err != nil {
+		return nil, err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	vigil := w.keepVigil(stop)
+	vigil := w.keepVigil(j, stop)
 	defer vigil.end()
+	j.heard = hearFrom(j.Emitted)
 
 	started := time.Now()
 	answer, err := w.ask(ctx, j, vigil)
-	if err == nil {
-		err = w.review(j, answer)
-	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -124,28 +132,42 @@ func (w *Worker) attempt(ctx context.Context, j *job) (*dispatch.Answer, error) 
 	if first := vigil.firstToken(); first > 0 {
 		a.FirstTokenMS = max(first.Milliseconds(), 1)
 	}
-	w.judge(j, &a, answer, err)
+	cleared(answer, err)
 	if errors.Is(err, errGiveBack) {
 		return nil, err
 	}
+	w.judge(j, &a, vigil, answer, err)
+	j.count(err)
 	j.Attempts = append(j.Attempts, a)
 	w.metrics.attempt(w.cfg.Name, a)
 	return answer, err
 }
 
 // judge completes the attempt's record and tells the breaker.
-func (w *Worker) judge(j *job, a *wire.Attempt, answer *dispatch.Answer, err error) {
+func (w *Worker) judge(j *job, a *wire.Attempt, vigil *vigil, answer *dispatch.Answer, err error) {
 	if err == nil {
 		a.Model = answer.Model
-		w.breaker.success(a.FirstTokenMS > w.cfg.Settings.SlowAfter.Or(defaultSlowAfter).Milliseconds())
+		slow := a.FirstTokenMS > w.cfg.Settings.SlowAfter.Or(defaultSlowAfter).Milliseconds()
+		w.recent.answer(time.Now(), slow)
+		w.mute.Store(a.FirstTokenMS == 0)
+		vigil.pace(false)
+		w.breaker.success()
 		return
 	}
 	e := dispatch.AsError(err)
 	a.Kind, a.Status, a.Code, a.Message = e.Kind, int64(e.Status), e.Code, e.Error()
+	w.recent.fail(time.Now(), e) // first: what the breaker does makes a report
+	if vigil.wasHasty() {
+		return
+	}
+	if e.Kind == dispatch.Silent {
+		vigil.pace(true)
+	}
 	w.breaker.weigh(e, weight(j.route, e.Kind))
 }
 
-// ask calls the provider; a panic in it is a failure of this request only.
+// ask calls the provider and reviews its answer, which is there even when the
+// review rejects it; a panic is a failure of this request only.
 func (w *Worker) ask(ctx context.Context, j *job, vigil *vigil) (answer *dispatch.Answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -153,17 +175,19 @@ func (w *Worker) ask(ctx context.Context, j *job, vigil *vigil) (answer *dispatc
 			err = dispatch.Errorf(dispatch.Crashed, "worker %s panicked: %v", w.cfg.Name, p)
 		}
 	}()
-	return w.provider.Answer(ctx, j.req, func(c dispatch.Chunk) {
-		vigil.token()
-		j.emit(c)
-	})
-}
-
-// forward passes a chunk on to whoever listens.
-func (w *Worker) forward(j *job, c dispatch.Chunk) {
-	if err := w.bus.Send(j.StreamTo, w.chunkHeader(j, j.by), c.Data); err != nil {
-		w.log.Debug().Err(err).Str("request", j.req.ID).Msg("chunk not sent")
+	if j.Emitted != nil {
+		answer, err = w.goOn(ctx, j, vigil)
+	} else {
+		answer, err = w.provider.Answer(ctx, j.req, func(c dispatch.Chunk) {
+			vigil.token()
+			j.voice.say(c)
+		})
 	}
-	j.chunks++
-	j.emitted = j.emitted || c.Output
+	if err == nil {
+		err = w.review(j, answer)
+	}
+	if err == nil {
+		j.voice.end()
+	}
+	return answer, err
 }

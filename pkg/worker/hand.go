@@ -88,7 +88,7 @@ func (w *Worker) shortestAckWait() time.Duration {
 	w.table.mu.RLock()
 	defer w.table.mu.RUnlock()
 	shortest := defaultAckWait
-	for _, r := range w.table.routes {
+	for _, r := range w.table.now.Routes {
 		shortest = min(shortest, r.AckWait.Or(defaultAckWait))
 	}
 	return shortest

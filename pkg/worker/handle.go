@@ -50,6 +50,9 @@ func (w *Worker) guard(j *job) (outcome, bool) {
 	if calls := j.Calls(); calls >= j.maxAttempts() {
 		return w.lastWord(j, dispatch.Errorf(dispatch.Transient, "%d provider calls were made, the most the route allows", calls)), true
 	}
+	if w.cfg.Local && j.Emitted != nil {
+		return w.afterFailure(j, dispatch.Errorf(dispatch.Refused, "worker %s does not go on with a model's answer", w.cfg.Name)), true
+	}
 	if w.cfg.Local && j.req.Degrade == dispatch.DegradeNever {
 		return outcome{verb: park}, true
 	}

@@ -43,17 +43,26 @@ func (w *Worker) health() wire.Health {
 		Worker: w.cfg.Name, Instance: w.cfg.Instance, State: s.state, Until: s.until.UTC(), Local: w.cfg.Local,
 		InFlight: int64(w.hand.count()), Concurrency: w.cfg.Settings.Concurrency,
 		StartedAt: w.started.UTC(), At: time.Now().UTC(),
-		Breaker: wire.Breaker{State: wire.BreakerStateClosed, Opened: s.opened},
+		Breaker: wire.Breaker{State: s.breaker, Opened: s.opened},
 	}
 	if s.until.IsZero() {
 		h.Until = time.Time{}
 	}
-	if s.state != wire.HealthStateReady {
-		h.Reason = s.reason
+	switch s.state {
+	case wire.HealthStateReady:
+		if reason, until, full := w.limit.Full(); full {
+			h.State, h.Cause, h.Reason, h.Until = wire.HealthStatePaused, wire.HealthCauseLimit, reason, until.UTC()
+		}
+	case wire.HealthStateOpen:
+		h.Breaker.Reason, h.Breaker.Until = s.reason, s.until.UTC()
+		fallthrough
+	default:
+		h.Reason, h.Cause = s.reason, s.cause
 	}
-	if s.state == wire.HealthStateOpen {
-		h.Breaker = wire.Breaker{State: wire.BreakerStateOpen, Reason: s.reason, Until: s.until.UTC(), Opened: s.opened}
+	if s.breaker == wire.BreakerStateClosed {
+		h.Breaker.Failures = s.row
 	}
+	w.recent.tell(h.At, &h)
 	return h
 }
 
@@ -61,6 +70,18 @@ func (w *Worker) health() wire.Health {
 func (w *Worker) breakerChanged(state wire.HealthState, reason string) {
 	w.log.Info().Str("state", string(state)).Str("reason", reason).Msg("worker changed state")
 	w.metrics.state(w.cfg.Name, w.cfg.Instance, state)
+	w.healthChanged()
+}
+
+// breakerNews is called, with the breaker locked, for what the other instances
+// and whoever watches want to know of it at once.
+func (w *Worker) breakerNews(state wire.BreakerState) {
+	w.metrics.breaker(w.cfg.Name, w.cfg.Instance, state)
+	w.healthChanged()
+}
+
+// healthChanged has health told now.
+func (w *Worker) healthChanged() {
 	select {
 	case w.changed <- struct{}{}:
 	default:

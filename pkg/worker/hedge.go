@@ -112,8 +112,8 @@ func (h *hedges) close() {
 	h.running.Wait()
 }
 
-// takeHedge answers a request that another worker holds, if there is a free
-// slot; it does not wait for one.
+// takeHedge answers a request that another worker holds, if there is a free slot
+// and room in the limits; it does not wait for them.
 func (w *Worker) takeHedge(m bus.Message) {
 	tokens := strings.Split(m.Subject, ".")
 	j := w.newJob(&bus.Delivery{
@@ -127,7 +127,7 @@ func (w *Worker) takeHedge(m bus.Message) {
 		w.endHedge(j, nil, errNoHedge)
 		return
 	}
-	if w.slots.upTo(1) == 0 {
+	if w.limit.Room() < 1 || w.slots.upTo(1) == 0 {
 		w.hedges.leave()
 		w.endHedge(j, nil, errNoHedge)
 		return
@@ -144,7 +144,7 @@ func (w *Worker) serveHedge(j *job) {
 	ctx, cancel := context.WithCancelCause(j.ctx)
 	stop := context.AfterFunc(w.hedges.over, func() { cancel(errNoHedge) })
 	defer stop()
-	j.emit = func(c dispatch.Chunk) { w.sayHedge(j, c) }
+	j.voice = toAsker{w, j}
 	var pulsing sync.WaitGroup
 	pulsing.Go(func() { w.pulse(ctx, j.ReplyTo, cancel) })
 	answer, err := w.attempt(ctx, j)
@@ -170,8 +170,14 @@ func (w *Worker) pulse(ctx context.Context, inbox string, cancel context.CancelC
 	}
 }
 
-// sayHedge sends a chunk to the asker.
-func (w *Worker) sayHedge(j *job, c dispatch.Chunk) {
+// toAsker speaks to the worker that asked for a hedge.
+type toAsker struct {
+	worker *Worker
+	job    *job
+}
+
+func (t toAsker) say(c dispatch.Chunk) {
+	w, j := t.worker, t.job
 	if !j.req.Stream {
 		return
 	}
@@ -185,6 +191,9 @@ func (w *Worker) sayHedge(j *job, c dispatch.Chunk) {
 	j.chunks++
 	j.emitted = j.emitted || c.Output
 }
+
+// end says nothing: the last word follows.
+func (toAsker) end() {}
 
 // endHedge sends the last word to the asker.
 func (w *Worker) endHedge(j *job, answer *dispatch.Answer, err error) {
@@ -207,25 +216,4 @@ func (w *Worker) sendHedgeEnd(j *job, out outcome) error {
 		return bus.ErrTooLarge
 	}
 	return w.bus.Send(j.ReplyTo+hedgeEnd, nil, data)
-}
-
-// forwardFor passes on a chunk of another worker's answer.
-func (w *Worker) forwardFor(j *job, name string, m bus.Message) {
-	header := w.chunkHeader(j, name)
-	header[wire.HeaderChunk] = m.Header[wire.HeaderChunk]
-	if err := w.bus.Send(j.StreamTo, header, m.Body); err != nil {
-		w.log.Debug().Err(err).Str("request", j.req.ID).Msg("chunk not sent")
-	}
-}
-
-// outrun counts a call that was given up before its first token, because a
-// hedge was quicker, as a slow one: else a silent provider would look well as
-// long as hedges cover for it.
-func (b *breaker) outrun() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.pace(true)
-	if b.slow != nil && b.slow.IsOpen() {
-		b.open("most calls are slower than slow_after", 0)
-	}
 }

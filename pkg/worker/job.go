@@ -29,10 +29,13 @@ type job struct {
 	starts   []wire.Attempt // of a suspect: earlier handlings that ended in silence
 	noted    bool           // the last of starts is this handling
 	isolated bool
-	chunks   int
-	emitted  bool // output went out to a listener
+	chunks   int  // that went out, those of rescued attempts included
+	emitted  bool // output went out to a listener, in this worker's turn
+	heard    heard
 
-	emit    dispatch.Emit     // what becomes of the provider's chunks
+	failedHere int64 // calls of this worker that failed in a row
+
+	voice   voice             // what becomes of the provider's chunks
 	by      string            // whose answer it is, if not this worker's
 	quality wire.QualityCheck // the check that the answer given did not pass
 }
@@ -42,10 +45,9 @@ func (w *Worker) newJob(d *bus.Delivery) *job {
 	_, fresh := d.Lane.Number()
 	e := envelope.Open(route, envelope.Place{Route: d.Route, Sequence: d.Sequence, Stored: d.Stored, Fresh: fresh}, envelope.Header(d.Header), d.Body)
 	j := &job{Envelope: e, req: &e.Request, delivery: d, route: route}
-	j.emit = func(c dispatch.Chunk) {
-		if j.req.Stream {
-			w.forward(j, c)
-		}
+	j.voice = relay{w, j}
+	if e.Emitted != nil {
+		j.chunks = int(e.Emitted.Chunks)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	timed, stop := context.WithDeadlineCause(ctx, e.Request.Deadline, errLate)
@@ -55,4 +57,13 @@ func (w *Worker) newJob(d *bus.Delivery) *job {
 
 func (j *job) maxAttempts() int {
 	return int(orDefault(j.route.MaxAttempts, envelope.DefaultMaxAttempts))
+}
+
+// count takes the outcome of one call of this worker.
+func (j *job) count(err error) {
+	if err == nil {
+		j.failedHere = 0
+		return
+	}
+	j.failedHere++
 }

@@ -17,6 +17,7 @@ type Metrics struct {
 	firstToken   *prometheus.HistogramVec
 	states       *prometheus.GaugeVec
 	hedges       *prometheus.CounterVec
+	breakers     *prometheus.GaugeVec
 }
 
 // NewMetrics registers the workers' metrics. Names follow the OpenTelemetry
@@ -30,8 +31,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		firstToken:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gen_ai_server_time_to_first_token_seconds", Help: "Time to the first token of provider calls.", Buckets: buckets}, []string{"gen_ai_provider_name"}),
 		states:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "understudy_worker_state", Help: "1 for the state the instance is in."}, []string{"worker", "instance", "state"}),
 		hedges:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "understudy_hedges_total", Help: "Requests that a second worker was asked for as well, by whether its answer counted."}, []string{"route", "won"}),
+		breakers:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "understudy_breaker_state", Help: "1 for the state the instance's breaker is in."}, []string{"worker", "instance", "state"}),
 	}
-	r.MustRegister(m.settledTotal, m.attempts, m.duration, m.firstToken, m.states, m.hedges)
+	r.MustRegister(m.settledTotal, m.attempts, m.duration, m.firstToken, m.states, m.hedges, m.breakers)
 	return m
 }
 
@@ -69,5 +71,18 @@ func (m *Metrics) state(worker, instance string, now wire.HealthState) {
 			v = 1
 		}
 		m.states.WithLabelValues(worker, instance, string(s)).Set(v)
+	}
+}
+
+func (m *Metrics) breaker(worker, instance string, now wire.BreakerState) {
+	if m == nil {
+		return
+	}
+	for _, s := range []wire.BreakerState{wire.BreakerStateClosed, wire.BreakerStateOpen, wire.BreakerStateHalfOpen} {
+		v := 0.0
+		if s == now {
+			v = 1
+		}
+		m.breakers.WithLabelValues(worker, instance, string(s)).Set(v)
 	}
 }

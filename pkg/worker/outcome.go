@@ -50,8 +50,10 @@ func failure(e *dispatch.Error) outcome {
 // again: to the next worker, to the parked lane, to a later pass of the chain,
 // or to its end.
 func (w *Worker) afterFailure(j *job, e *dispatch.Error) outcome {
-	rule := e.Kind.Rule()
-	if rule.Next != dispatch.Handoff || j.emitted {
+	if j.emitted || j.Emitted != nil {
+		return w.rescue(j, e)
+	}
+	if e.Kind.Rule().Next != dispatch.Handoff {
 		return w.lastWord(j, e)
 	}
 	tried := append(slices.Clone(j.Tried), w.cfg.Name)

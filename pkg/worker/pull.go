@@ -56,7 +56,7 @@ func (w *Worker) pullLane(ctx context.Context, p pull, busy *atomic.Int32) {
 	}
 	defer lane.Close()
 	for ctx.Err() == nil {
-		if !w.breaker.awaitReady(ctx) || !w.awaitSlot(ctx) {
+		if !w.breaker.awaitReady(ctx) || !w.limit.AwaitRoom(ctx) || !w.awaitSlot(ctx) {
 			return
 		}
 		waiting := 0
@@ -65,20 +65,20 @@ func (w *Worker) pullLane(ctx context.Context, p pull, busy *atomic.Int32) {
 			w.takeWaiting(ctx, d)
 		})
 		busy.Add(1)
-		for waiting > 0 && ctx.Err() == nil && w.breaker.ready() {
+		for waiting > 0 && ctx.Err() == nil && w.breaker.ready() && w.limit.Room() > 0 {
 			waiting = w.burst(ctx, lane, waiting, int(busy.Load()))
 		}
 		busy.Add(-1)
 	}
 }
 
-// burst pulls what is waiting, at most a share of the free slots' worth, and
-// returns how many were left behind.
+// burst pulls what is waiting, at most a share of the free slots' worth and what
+// the worker's limits have room for, and returns how many were left behind.
 func (w *Worker) burst(ctx context.Context, lane *bus.Puller, waiting, busyLanes int) (left int) {
 	if !w.slots.one(ctx) {
 		return 0
 	}
-	reserved := 1 + w.slots.upTo(min(waiting-1, w.slots.available()/busyLanes))
+	reserved := 1 + w.slots.upTo(max(0, min(waiting-1, w.slots.available()/busyLanes, w.limit.Room()-1)))
 	taken := w.fetch(ctx, lane, reserved, 0, func(d *bus.Delivery) {
 		left = int(d.Waiting)
 		w.takeReserved(d)

@@ -18,8 +18,8 @@ const (
 	wantJSON = `{"messages":[{"role":"user","content":"hello"}],"response_format":{"type":"json_object"}}`
 )
 
-// streams is a provider that says text in one chunk, then ends.
-func streams(text string) func(context.Context, *dispatch.Request, dispatch.Emit) (*dispatch.Answer, error) {
+// speaks is a provider that says text in one chunk, then ends.
+func speaks(text string) func(context.Context, *dispatch.Request, dispatch.Emit) (*dispatch.Answer, error) {
 	return func(_ context.Context, req *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
 		emit(dispatch.Chunk{Data: []byte(`{"choices":[{"delta":{"role":"assistant"}}]}`)})
 		if text != "" {
@@ -99,11 +99,11 @@ func TestStreamedAnswerIsRejectedOnlyWhenNobodyHeardIt(t *testing.T) {
 	s := newStage(t, wire.Route{Fallbacks: []string{"openai", "backup"}, Quality: wire.Quality{Refusal: true, Empty: true}})
 	s.start(worker.Config{Name: "openai"}, script{answer: func(ctx context.Context, req *dispatch.Request, emit dispatch.Emit) (*dispatch.Answer, error) {
 		if req.ID == "heard" {
-			return streams(declined)(ctx, req, emit)
+			return speaks(declined)(ctx, req, emit)
 		}
-		return streams("")(ctx, req, emit)
+		return speaks("")(ctx, req, emit)
 	}})
-	s.start(worker.Config{Name: "backup"}, script{answer: streams("fine")})
+	s.start(worker.Config{Name: "backup"}, script{answer: speaks("fine")})
 	s.publish("heard", hello, wire.HeaderStream, "true")
 	if r := s.await("heard"); r.Worker != "openai" || r.Quality != wire.QualityCheckRefusal || len(r.Attempts) != 1 {
 		t.Errorf("heard: %+v", r)
@@ -124,15 +124,15 @@ func TestRejectedAnswersCountForTheBreakerWhereTheRouteSaysSo(t *testing.T) {
 			s.publish(id, hello)
 			s.await(id)
 		}
-		state := s.awaitHealth("openai")
+		state := s.nextState("openai")
 		if open := state == wire.HealthStateOpen; open != counts {
 			t.Errorf("counts %v: worker is %s", counts, state)
 		}
 	}
 }
 
-// awaitHealth returns the next state that a worker tells.
-func (s *stage) awaitHealth(name string) wire.HealthState {
+// nextState returns the next state that a worker tells.
+func (s *stage) nextState(name string) wire.HealthState {
 	s.Helper()
 	told := make(chan wire.HealthState, 100)
 	stop, err := s.bus.Listen(wire.HealthSubject(name, "*"), "", func(m bus.Message) {

@@ -2,9 +2,7 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +33,7 @@ const (
 type race struct {
 	worker  *Worker
 	job     *job
+	own     voice                   // of this worker
 	outrun  context.CancelCauseFunc // ends the own turn
 	callOff context.CancelFunc      // ends the hedge
 
@@ -43,18 +42,7 @@ type race struct {
 
 	mu     sync.Mutex
 	winner runner
-	alive  bool // the own provider showed a sign of life
 	rival  rival
-}
-
-// rival is what is known of the other worker.
-type rival struct {
-	name, instance string
-	asked          time.Time
-	over           bool // nothing more is heard of it
-	held           []bus.Message
-	chunks         int
-	result         *wire.Result
 }
 
 // hedged takes this worker's turn at a request, as a race where the route says
@@ -68,28 +56,26 @@ func (w *Worker) hedged(j *job) (*dispatch.Answer, error) {
 	defer outrun(nil)
 	hedge, callOff := context.WithCancel(j.ctx)
 	defer callOff()
-	r := &race{worker: w, job: j, outrun: outrun, callOff: callOff, life: make(chan struct{})}
-	j.emit = r.say
+	r := &race{worker: w, job: j, own: j.voice, outrun: outrun, callOff: callOff, life: make(chan struct{})}
+	j.voice = r
 	var hedging sync.WaitGroup
 	hedging.Go(func() { r.hedge(hedge) })
-	begun := time.Now()
 	answer, err := w.turn(own, j)
 	r.stir()
 	if err == nil && r.wins(self) || j.ctx.Err() != nil {
 		callOff()
 	}
 	hedging.Wait()
-	if errors.Is(context.Cause(own), errOutrun) && !r.alive && time.Since(begun) > w.cfg.Settings.SlowAfter.Or(defaultSlowAfter) {
-		w.breaker.outrun()
-	}
+	j.voice = r.own
 	return r.result(answer, err)
 }
 
 // mayHedge says whether a request may be hedged: not by a local worker, not
-// beyond the budget of calls, and not one that was delivered before, which
-// perhaps crashes whoever handles it.
+// beyond the budget of calls, not the rescue of a stream, which one speaker at a
+// time goes on with, and not one that was delivered before, which perhaps
+// crashes whoever handles it.
 func (w *Worker) mayHedge(j *job) bool {
-	return j.route.HedgeAfter > 0 && !w.cfg.Local && j.delivery.Deliveries == 1 && j.Calls()+2 <= j.maxAttempts()
+	return j.route.HedgeAfter > 0 && !w.cfg.Local && j.Emitted == nil && j.delivery.Deliveries == 1 && j.Calls()+2 <= j.maxAttempts()
 }
 
 // result is what came of both, once both are over.
@@ -118,26 +104,17 @@ func (r *race) result(answer *dispatch.Answer, err error) (*dispatch.Answer, err
 			Body: a.Answer, Model: a.Model, Sources: a.Sources,
 			Usage: dispatch.Usage{Input: a.Usage.InputTokens, Output: a.Usage.OutputTokens},
 		}, nil
-	case r.winner == other: // it broke off in mid-stream
-		j.emitted = true
+	case r.winner == other: // it broke off in mid-stream, and may be gone on with
+		j.emitted, j.chunks, j.heard = true, o.chunks, o.heard
+		if !slices.Contains(j.Tried, o.name) {
+			j.Tried = append(slices.Clip(j.Tried), o.name)
+		}
 		if f := o.result; f != nil && f.Error != nil {
 			return nil, &dispatch.Error{Kind: f.Error.Kind, Message: f.Error.Message}
 		}
 		return nil, errRivalLost
 	}
 	return nil, err
-}
-
-// unfinished is the history of a hedge that gave no last word.
-func (o rival) unfinished(winner runner) wire.Attempt {
-	e := errRivalLost
-	if winner == self {
-		e = dispatch.Errorf(dispatch.Cancelled, "asked as a hedge, and not the quicker one")
-	}
-	return wire.Attempt{
-		Worker: o.name, Instance: o.instance, StartedAt: o.asked.UTC(), DurationMS: time.Since(o.asked).Milliseconds(),
-		Kind: e.Kind, Message: e.Error(),
-	}
 }
 
 // stir keeps the hedge from being asked, if it was not asked yet.
@@ -168,11 +145,19 @@ func (r *race) say(c dispatch.Chunk) {
 	r.stir()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.alive = true
 	if !r.job.req.Stream || r.winner == other || c.Output && !r.first(self) {
 		return
 	}
-	r.worker.forward(r.job, c)
+	r.own.say(c)
+}
+
+// end takes the end of the own answer, which wins if nobody was quicker.
+func (r *race) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.first(self) {
+		r.own.end()
+	}
 }
 
 // hedge asks the other worker when it is time, and hears it out. It returns
@@ -201,7 +186,7 @@ func (r *race) hedge(ctx context.Context) {
 	}
 	defer stop()
 	r.mu.Lock()
-	r.rival.name, r.rival.asked = name, time.Now()
+	r.rival.name, r.rival.asked, r.rival.heard.by = name, time.Now(), name
 	r.mu.Unlock()
 	if err := w.bus.Send(wire.HedgeSubject(j.req.Route, name), bus.Header(j.Hedge(inbox)), j.req.Body); err != nil {
 		r.forget()
@@ -243,54 +228,4 @@ func (r *race) hearOut(ctx context.Context, signs <-chan struct{}) {
 			return
 		}
 	}
-}
-
-// hear takes what the other says.
-func (r *race) hear(m bus.Message, signs chan<- struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.rival.over {
-		if m.WantsReply() {
-			_ = m.Respond(nil, []byte(hedgeOver))
-		}
-		return
-	}
-	switch m.Subject[strings.LastIndexByte(m.Subject, '.'):] {
-	case hedgePulsed:
-		r.rival.instance = string(m.Body)
-		_ = m.Respond(nil, nil) // without a broker the hedge ends
-	case hedgeFrame, hedgeOutput:
-		r.hearChunk(m)
-	case hedgeEnd:
-		result, err := wire.Decode[wire.Result](wire.SchemaResult, m.Body)
-		if err != nil {
-			r.worker.log.Error().Err(err).Str("request", r.job.req.ID).Msg("end of a hedge not read")
-			return
-		}
-		if result.Status == dispatch.StatusAnswered {
-			r.first(other)
-		}
-		r.rival.result = &result
-	}
-	select {
-	case signs <- struct{}{}:
-	default:
-	}
-}
-
-// hearChunk passes the other's chunks on once it is the one that speaks. The
-// frame that comes before its output waits for that.
-func (r *race) hearChunk(m bus.Message) {
-	if strings.HasSuffix(m.Subject, hedgeOutput) && !r.first(other) || r.winner == self {
-		return
-	}
-	r.rival.held = append(r.rival.held, m)
-	if r.winner != other {
-		return
-	}
-	for _, chunk := range r.rival.held {
-		r.worker.forwardFor(r.job, r.rival.name, chunk)
-		r.rival.chunks++
-	}
-	r.rival.held = nil
 }

@@ -19,7 +19,7 @@ func (w *Worker) review(j *job, answer *dispatch.Answer) error {
 	if found.Check == "" {
 		return nil
 	}
-	if j.emitted {
+	if j.emitted || j.Emitted != nil {
 		j.quality = found.Check
 		return nil
 	}
@@ -44,7 +44,7 @@ func weight(route wire.Route, kind dispatch.Kind) dispatch.Weight {
 // rejected on the way, if there is one, else with the failure.
 func (w *Worker) lastWord(j *job, e *dispatch.Error) outcome {
 	second, next := j.Rejected, e.Kind.Rule().Next
-	if second == nil || j.emitted || next == dispatch.Expire || next == dispatch.Cancel {
+	if second == nil || j.emitted || j.Emitted != nil || next == dispatch.Expire || next == dispatch.Cancel {
 		return failure(w.decisive(j, e))
 	}
 	j.by, j.quality, j.chunks = second.Worker, second.Check, 0

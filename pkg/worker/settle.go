@@ -175,16 +175,26 @@ func (w *Worker) forwardWhole(j *job, a *dispatch.Answer) {
 	}
 }
 
-// chunkHeader says where a chunk comes from; by is the worker that speaks, if it
-// is not this one.
-func (w *Worker) chunkHeader(j *job, by string) bus.Header {
-	attempt := w.cfg.Instance + "-" + strconv.FormatUint(j.delivery.Sequence, 10) + "-" + strconv.FormatUint(j.delivery.Deliveries, 10)
-	if by != "" {
-		attempt += "-" + by
-	}
-	return bus.Header{
-		wire.HeaderChunk:   {strconv.Itoa(j.chunks)},
-		wire.HeaderAttempt: {attempt},
+// chunkHeader says which chunk of an answer it is, and where it comes from; by is
+// the worker that speaks, if it is not this one.
+func (w *Worker) chunkHeader(j *job, by string, number int) bus.Header {
+	h := bus.Header{
+		wire.HeaderChunk:   {strconv.Itoa(number)},
+		wire.HeaderAttempt: {w.attemptName(j, by)},
 		wire.HeaderWorker:  {cmp.Or(by, w.cfg.Name)},
 	}
+	if j.Emitted != nil {
+		h[wire.HeaderRescue] = []string{j.Emitted.Attempt}
+	}
+	return h
+}
+
+// attemptName tells the chunks of this handling from those of any other, and
+// those of another worker that speaks in it.
+func (w *Worker) attemptName(j *job, by string) string {
+	name := w.cfg.Instance + "-" + strconv.FormatUint(j.delivery.Sequence, 10) + "-" + strconv.FormatUint(j.delivery.Deliveries, 10)
+	if by != "" {
+		name += "-" + by
+	}
+	return name
 }

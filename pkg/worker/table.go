@@ -25,65 +25,45 @@ type pull struct {
 	priority bus.Priority
 }
 
-// table is what a worker knows of the running configuration: routes, workers
-// and the owners of lanes. It is safe for concurrent use.
+// table is what a worker knows of the running configuration. It is safe for
+// concurrent use.
 type table struct {
 	worker string
 
-	mu      sync.RWMutex
-	routes  map[string]wire.Route
-	workers map[string]wire.Worker
-	owners  map[string]string // by owner key
-	news    chan struct{}     // closed and replaced at each change
+	mu   sync.RWMutex
+	now  bus.Running
+	news chan struct{} // closed and replaced at each change
 }
 
 func newTable(worker string) *table {
-	return &table{
-		worker: worker, routes: map[string]wire.Route{}, workers: map[string]wire.Worker{},
-		owners: map[string]string{}, news: make(chan struct{}),
-	}
+	return &table{worker: worker, now: bus.NewRunning(), news: make(chan struct{})}
 }
 
 // load reads everything.
 func (t *table) load(ctx context.Context, b *bus.Bus) error {
-	routes, err := b.Routes(ctx)
-	if err != nil {
-		return err
+	now, err := b.Running(ctx)
+	if err == nil {
+		t.change(func() { t.now = now })
 	}
-	workers, err := b.Workers(ctx)
-	if err != nil {
-		return err
-	}
-	entries, err := b.Owners(ctx)
-	if err != nil {
-		return err
-	}
-	owners := make(map[string]string, len(entries))
-	for _, e := range entries {
-		owners[e.Key] = e.Value.Worker
-	}
-	t.change(func() { t.routes, t.workers, t.owners = routes, workers, owners })
-	return nil
+	return err
 }
 
 // follow keeps the table current until ctx ends. If the broker cannot be
 // reached, the last table stands.
 func (t *table) follow(ctx context.Context, b *bus.Bus, log zerolog.Logger) {
 	var watching sync.WaitGroup
-	for _, watch := range []func() error{
-		func() error { return b.WatchOwners(ctx, t.seeOwner) },
-		func() error { return b.WatchRoutes(ctx, t.seeRoute) },
-		func() error { return b.WatchWorkers(ctx, t.seeWorker) },
-	} {
-		watching.Go(func() {
-			for ctx.Err() == nil {
-				if err := watch(); err != nil && ctx.Err() == nil {
-					log.Warn().Err(err).Msg("watch interrupted")
-					pause(ctx, time.Second)
-				}
-			}
-		})
-	}
+	watching.Go(func() {
+		b.KeepWatching(ctx,
+			func(ctx context.Context) error {
+				return b.WatchOwners(ctx, func(e bus.Entry[wire.Ownership]) { t.change(func() { enterOwner(t.now.Owners, e) }) })
+			},
+			func(ctx context.Context) error {
+				return b.WatchRoutes(ctx, func(e bus.Entry[wire.Route]) { t.change(func() { e.Enter(t.now.Routes) }) })
+			},
+			func(ctx context.Context) error {
+				return b.WatchWorkers(ctx, func(e bus.Entry[wire.Worker]) { t.change(func() { e.Enter(t.now.Workers) }) })
+			})
+	})
 	for pause(ctx, rereadInterval) {
 		if err := t.load(ctx, b); err != nil && !errors.Is(err, context.Canceled) {
 			log.Warn().Err(err).Msg("owner table not read, the last one stands")
@@ -92,30 +72,12 @@ func (t *table) follow(ctx context.Context, b *bus.Bus, log zerolog.Logger) {
 	watching.Wait()
 }
 
-func (t *table) seeOwner(e bus.Entry[wire.Ownership]) {
-	t.change(func() {
-		if e.Deleted {
-			delete(t.owners, e.Key)
-			return
-		}
-		t.owners[e.Key] = e.Value.Worker
-	})
-}
-
-func (t *table) seeRoute(e bus.Entry[wire.Route]) {
-	t.change(func() { enter(t.routes, e) })
-}
-
-func (t *table) seeWorker(e bus.Entry[wire.Worker]) {
-	t.change(func() { enter(t.workers, e) })
-}
-
-func enter[T any](m map[string]T, e bus.Entry[T]) {
+func enterOwner(owners map[string]bus.Entry[wire.Ownership], e bus.Entry[wire.Ownership]) {
 	if e.Deleted {
-		delete(m, e.Key)
+		delete(owners, e.Key)
 		return
 	}
-	m[e.Key] = e.Value
+	owners[e.Key] = e
 }
 
 func (t *table) change(apply func()) {
@@ -132,12 +94,13 @@ func (t *table) pulls() ([]pull, <-chan struct{}) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	var mine []pull
-	for key, owner := range t.owners {
+	for key, entry := range t.now.Owners {
+		owner := entry.Value.Worker
 		name, lane, err := wire.ParseOwnerKey(key)
 		if err != nil {
 			continue
 		}
-		route, known := t.routes[name]
+		route, known := t.now.Routes[name]
 		if !known {
 			continue
 		}
@@ -156,7 +119,7 @@ func (t *table) pulls() ([]pull, <-chan struct{}) {
 func (t *table) route(name string) wire.Route {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.routes[name]
+	return t.now.Routes[name]
 }
 
 // next returns the first worker of the route's chain that has not been tried
@@ -165,11 +128,11 @@ func (t *table) route(name string) wire.Route {
 func (t *table) next(route string, tried []string, modelsOnly bool) (string, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for _, name := range t.routes[route].Fallbacks {
+	for _, name := range t.now.Routes[route].Fallbacks {
 		if slices.Contains(tried, name) || modelsOnly && !t.isModel(name) {
 			continue
 		}
-		if t.owners[wire.HandoffLane(name).OwnerKey(route)] == name {
+		if t.now.Owners[wire.HandoffLane(name).OwnerKey(route)].Value.Worker == name {
 			return name, true
 		}
 	}
@@ -180,11 +143,11 @@ func (t *table) next(route string, tried []string, modelsOnly bool) (string, boo
 func (t *table) owner(route string, lane wire.Lane) string {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.owners[lane.OwnerKey(route)]
+	return t.now.Owners[lane.OwnerKey(route)].Value.Worker
 }
 
 func (t *table) isModel(worker string) bool {
-	w, known := t.workers[worker]
+	w, known := t.now.Workers[worker]
 	return known && w.Kind != wire.WorkerKindRules
 }
 

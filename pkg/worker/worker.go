@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"understudy/pkg/bus"
 	"understudy/pkg/dispatch"
+	"understudy/pkg/limit"
 	"understudy/pkg/quality"
 	"understudy/pkg/wire"
 )
@@ -67,9 +69,15 @@ type Worker struct {
 
 	table   *table
 	slots   *slots
+	limit   *limit.Limiter // nil without limits
+	pace    *pace          // nil unless adaptive
+	peers   *peers
 	breaker *breaker
+	mute    atomic.Bool // the provider's last answer came without tokens
+	recent  *recent
 	hand    *hand
 	alone   chan struct{} // held by the one isolated suspect
+	lessons lessons
 	quality *quality.Checker
 	hedges  *hedges
 
@@ -97,6 +105,7 @@ func New(cfg Config, b *bus.Bus, p Provider, log zerolog.Logger) *Worker {
 		table:   newTable(cfg.Name),
 		slots:   newSlots(int(cfg.Settings.Concurrency)),
 		hand:    newHand(),
+		recent:  &recent{},
 		alone:   make(chan struct{}, 1),
 		quality: quality.New(),
 		hedges:  newHedges(),
@@ -104,7 +113,12 @@ func New(cfg Config, b *bus.Bus, p Provider, log zerolog.Logger) *Worker {
 		next:    make(chan *job),
 		over:    make(chan struct{}),
 	}
-	w.breaker = newBreaker(cfg.Settings.Breaker, w.breakerChanged)
+	w.limit = limit.New(cfg.Settings.Limits, cfg.Name, cfg.Instance, b, w.log)
+	if cfg.Settings.Adaptive {
+		w.pace = newPace(int(cfg.Settings.Concurrency), w.slots)
+	}
+	w.peers = newPeers(cfg.Instance)
+	w.breaker = newBreaker(cfg.Settings.Breaker, w.peers, w.breakerChanged, w.breakerNews)
 	return w
 }
 
@@ -164,7 +178,8 @@ func (w *Worker) drain() {
 	<-done
 }
 
-// listen answers for the requests in hand, and hears callers take them back.
+// listen answers for the requests in hand, hears callers take them back, and
+// hears the other instances.
 func (w *Worker) listen() (stop func(), err error) {
 	stopCancel, err := w.bus.Listen(wire.SubjectsCancel, "", func(m bus.Message) {
 		w.hand.cancel(lastToken(m.Subject), dispatch.Errorf(dispatch.Cancelled, "the caller took the request back"))
@@ -181,11 +196,17 @@ func (w *Worker) listen() (stop func(), err error) {
 		stopCancel()
 		return nil, err
 	}
+	stopHearing, err := w.bus.Listen(wire.HealthSubject(w.cfg.Name, "*"), "", w.hearPeer)
+	if err != nil {
+		stopCancel()
+		stopAnswering()
+		return nil, err
+	}
 	stopHedging, err := w.bus.Listen(wire.HedgeSubject("*", w.cfg.Name), w.cfg.Name, w.takeHedge)
 	if err != nil {
 		stopCancel()
 		stopAnswering()
 		return nil, err
 	}
-	return func() { stopCancel(); stopAnswering(); stopHedging() }, nil
+	return func() { stopCancel(); stopAnswering(); stopHearing(); stopHedging() }, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,25 +176,38 @@ func (s *stage) awaitDeadLetters(n int) []bus.KeptDeadLetter {
 	}
 }
 
-// awaitInHand waits until the broker has handed out at least n requests that
-// are not settled.
-func (s *stage) awaitInHand(n int) {
+// awaitLanes waits until the numbered lanes are as told.
+func (s *stage) awaitLanes(as func([]bus.LaneState) bool) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), 30*time.Second)
 	defer cancel()
 	for {
-		inHand := 0
-		for lane := range wire.Lanes {
-			state, err := s.bus.LaneState(ctx, "chat", wire.NumberedLane(lane))
+		var lanes []bus.LaneState
+		for n := range wire.Lanes {
+			state, err := s.bus.LaneState(ctx, "chat", wire.NumberedLane(n))
 			if err != nil {
 				s.Fatal(err)
 			}
-			inHand += state.InHand
+			lanes = append(lanes, state)
 		}
-		if inHand >= n {
+		if as(lanes) {
 			return
 		}
 	}
+}
+
+// everyLanePulled says that a worker waits at each lane.
+func everyLanePulled(lanes []bus.LaneState) bool {
+	return !slices.ContainsFunc(lanes, func(l bus.LaneState) bool { return l.Pulls == 0 })
+}
+
+// twoInHand says that two requests were handed out.
+func twoInHand(lanes []bus.LaneState) bool {
+	inHand := 0
+	for _, l := range lanes {
+		inHand += l.InHand
+	}
+	return inHand >= 2
 }
 
 const hello = `{"messages":[{"role":"user","content":"hello"}]}`
@@ -454,12 +468,13 @@ func TestDrainIsNotHeldUpByRequestsThatWaitForASlot(t *testing.T) {
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
 	}})
+	s.awaitLanes(everyLanePulled)
 	const requests = 20
 	for i := range requests {
 		s.publish(fmt.Sprint("r", i), hello)
 	}
 	<-called
-	s.awaitInHand(2) // one is called, another waits for its slot
+	s.awaitLanes(twoInHand) // one is called, another waits for its slot
 	stopped := make(chan struct{})
 	go func() { stop(); close(stopped) }()
 	select {

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"understudy/pkg/bus"
 	"understudy/pkg/wire"
@@ -11,6 +14,9 @@ import (
 
 // fullAt is the share of a queue's limit, in per cent, from which it is told.
 const fullAt = 80
+
+// alarmsFor is how far back alarms are told.
+const alarmsFor = time.Hour
 
 // DoctorCmd checks the deployment.
 type DoctorCmd struct{}
@@ -89,6 +95,11 @@ func (v *doctorView) examineDispatch(ctx context.Context, b *bus.Bus) error {
 	}
 	v.checkSupervisor(status.Supervisor)
 	v.checkDeadLetters(status)
+	alarms, err := b.Alarms(ctx, time.Now().Add(-alarmsFor))
+	if err != nil {
+		return err
+	}
+	v.checkAlarms(alarms, status.Workers)
 	return nil
 }
 
@@ -197,4 +208,33 @@ func (v *doctorView) checkDeadLetters(status statusView) {
 		return
 	}
 	v.add("no dead letters", true, "none")
+}
+
+// checkAlarms tells the last alarm of each worker. One whose cause has passed
+// is told, and no longer a finding.
+func (v *doctorView) checkAlarms(alarms []wire.Event, workers []workerView) {
+	last := map[string]wire.Event{}
+	for _, a := range alarms {
+		last[a.Name] = a
+	}
+	standing := map[string]string{}
+	for _, w := range workers {
+		if w.Diagnosis != nil {
+			standing[w.Name] = string(w.Diagnosis.Cause)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(last)) {
+		a := last[name]
+		stands := standing[name] == a.Data["cause"]
+		detail := fmt.Sprintf("%s ago: %s", age(a.At), a.Reason)
+		if stands {
+			detail += "; `understudy diagnose " + name + "` says more"
+		} else {
+			detail += " (over)"
+		}
+		v.add("alarm of worker "+name, !stands, detail)
+	}
+	if len(last) == 0 {
+		v.add("no alarms in the last hour", true, "none")
+	}
 }

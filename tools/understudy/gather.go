@@ -38,7 +38,11 @@ func gather(ctx context.Context, b *bus.Bus) (v statusView, err error) {
 	if err != nil {
 		return v, err
 	}
-	v.Workers = joinWorkers(workers, health)
+	diagnoses, err := b.Diagnoses(ctx)
+	if err != nil {
+		return v, err
+	}
+	v.Workers = joinWorkers(workers, health, diagnoses)
 	counts, whole, err := deadletter.Counts(ctx, b, mostDeadLetters)
 	if err != nil {
 		return v, err
@@ -79,7 +83,7 @@ func listenToHealth(ctx context.Context, b *bus.Bus) (map[string]wire.Health, er
 }
 
 // joinWorkers lists the workers that are configured, and those that only speak.
-func joinWorkers(configured map[string]wire.Worker, health map[string]wire.Health) []workerView {
+func joinWorkers(configured map[string]wire.Worker, health map[string]wire.Health, diagnoses map[string]wire.Diagnosis) []workerView {
 	views := map[string]workerView{}
 	for name, w := range configured {
 		views[name] = workerView{Name: name, Kind: w.Kind, Configured: true, Instances: []wire.Health{}}
@@ -92,7 +96,11 @@ func joinWorkers(configured map[string]wire.Worker, health map[string]wire.Healt
 	}
 	list := make([]workerView, 0, len(views))
 	for _, name := range slices.Sorted(maps.Keys(views)) {
-		list = append(list, views[name])
+		v := views[name]
+		if d, known := diagnoses[name]; known && d.Cause != wire.CauseHealthy {
+			v.Diagnosis = &d
+		}
+		list = append(list, v)
 	}
 	return list
 }

@@ -20,14 +20,15 @@ import (
 type cli struct {
 	Output string `short:"o" enum:"table,json" default:"table" help:"How to print: table or json."`
 
-	Up      UpCmd      `cmd:"" help:"Run the whole product, or some of its services, in this process."`
-	Apply   ApplyCmd   `cmd:"" help:"Make a file the running configuration."`
-	Publish PublishCmd `cmd:"" help:"Publish a request."`
-	Result  ResultCmd  `cmd:"" help:"Print the recorded result of a request."`
-	Status  StatusCmd  `cmd:"" help:"Show routes, lanes and their owners, workers and dead letters."`
-	DLQ     DLQCmd     `cmd:"" name:"dlq" help:"Look into dead letters, replay or discard them."`
-	Doctor  DoctorCmd  `cmd:"" help:"Check the deployment; exit code 1 when something is not well."`
-	Version VersionCmd `cmd:"" help:"Print the version."`
+	Up       UpCmd       `cmd:"" help:"Run the whole product, or some of its services, in this process."`
+	Apply    ApplyCmd    `cmd:"" help:"Make a file the running configuration."`
+	Publish  PublishCmd  `cmd:"" help:"Publish a request."`
+	Result   ResultCmd   `cmd:"" help:"Print the recorded result of a request."`
+	Status   StatusCmd   `cmd:"" help:"Show routes, lanes and their owners, workers and dead letters."`
+	Diagnose DiagnoseCmd `cmd:"" help:"Say what is wrong with workers, on what evidence, and what to do."`
+	DLQ      DLQCmd      `cmd:"" name:"dlq" help:"Look into dead letters, replay or discard them."`
+	Doctor   DoctorCmd   `cmd:"" help:"Check the deployment; exit code 1 when something is not well."`
+	Version  VersionCmd  `cmd:"" help:"Print the version."`
 }
 
 // Exit codes.

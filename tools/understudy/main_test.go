@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -36,6 +37,7 @@ func TestScripts(t *testing.T) {
 			e.Defer(st.end)
 			e.Setenv("UNDERSTUDY_NATS_URL", st.bus.ClientURL())
 			e.Setenv("UNDERSTUDY_NATS_MONITOR_URL", st.monitor.URL)
+			e.Setenv("STATUS_URL", st.page.URL)
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each command ends a second late under -race
 			return nil
 		},
@@ -43,6 +45,8 @@ func TestScripts(t *testing.T) {
 			"bury":   withStage((*stage).bury),
 			"record": withStage((*stage).record),
 			"speak":  withStage((*stage).speak),
+			"suffer": withStage((*stage).suffer),
+			"alarm":  withStage((*stage).alarm),
 			"lead":   withStage((*stage).lead),
 			"answer": withStage((*stage).answer),
 			"queued": withStage((*stage).queued),
@@ -57,6 +61,7 @@ type stageKey struct{}
 type stage struct {
 	bus     *bus.Bus
 	monitor *httptest.Server
+	page    *httptest.Server // a provider's status page
 	ctx     context.Context
 	end     func()
 	parts   sync.WaitGroup
@@ -69,12 +74,16 @@ func newStage(t *testing.T) *stage {
 	s.monitor = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `{"jetstream":{"config":{"sync_always":true}}}`)
 	}))
+	s.page = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"status":{"indicator":"major"},"incidents":[{"name":"Elevated errors on the API"}]}`)
+	}))
 	ctx, cancel := context.WithCancel(context.Background())
 	s.ctx = ctx
 	s.end = func() {
 		cancel()
 		s.parts.Wait()
 		s.monitor.Close()
+		s.page.Close()
 	}
 	return s
 }
@@ -123,7 +132,33 @@ func (s *stage) record(_ *testscript.TestScript, args []string) error {
 
 // speak WORKER STATE keeps telling an instance's health.
 func (s *stage) speak(_ *testscript.TestScript, args []string) error {
-	h := wire.Health{Worker: args[0], Instance: "host-1", State: wire.HealthState(args[1]), Concurrency: 64, InFlight: 3, StartedAt: noon, At: noon, Breaker: wire.Breaker{State: wire.BreakerStateClosed}}
+	return s.say(wire.Health{Worker: args[0], Instance: "host-1", State: wire.HealthState(args[1]), Concurrency: 64, InFlight: 3, StartedAt: noon, At: noon, Breaker: wire.Breaker{State: wire.BreakerStateClosed}})
+}
+
+// suffer WORKER STATUS keeps telling that its breaker is open after failures of
+// that status.
+func (s *stage) suffer(ts *testscript.TestScript, args []string) error {
+	status, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	kind := dispatch.Transient
+	if status == 401 {
+		kind = dispatch.Account
+	}
+	return s.say(wire.Health{
+		Worker: args[0], Instance: "host-1", State: wire.HealthStateOpen, Reason: "5 failures in a row", Concurrency: 64, StartedAt: noon, At: noon,
+		Breaker: wire.Breaker{State: wire.BreakerStateOpen}, Recent: map[string]int64{string(kind): 5},
+		LastFailure: &wire.Call{Kind: kind, Status: int64(status), Message: fmt.Sprintf("%s (status %d)", kind, status), At: noon},
+	})
+}
+
+// alarm WORKER CAUSE writes a diagnosis and raises its alarm, as a supervisor does.
+func (s *stage) alarm(_ *testscript.TestScript, args []string) error {
+	d := wire.Diagnosis{Worker: args[0], Cause: wire.Cause(args[1]), Confidence: wire.ConfidenceCertain, Evidence: []string{"as the test says"}, Advice: "look at the key", Since: time.Now(), At: time.Now()}
+	s.bus.PublishEvent(s.ctx, wire.Event{Kind: wire.EventKindAlarm, Name: d.Worker, Reason: args[1] + ", certain: as the test says", At: time.Now(), Data: map[string]string{"cause": args[1], "level": "critical"}})
+	return s.bus.SetDiagnosis(s.ctx, d)
+}
+
+func (s *stage) say(h wire.Health) error {
 	data, err := json.Marshal(h)
 	if err != nil {
 		return err

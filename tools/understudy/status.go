@@ -59,6 +59,16 @@ type workerView struct {
 	Kind       wire.WorkerKind `json:"kind"`
 	Configured bool            `json:"configured"`
 	Instances  []wire.Health   `json:"instances"`
+	// Diagnosis is the supervisor's, of a worker that is not well.
+	Diagnosis *wire.Diagnosis `json:"diagnosis,omitzero"`
+}
+
+// state says how an instance is, with the cause when its worker is not well.
+func (w workerView) state(h wire.Health) string {
+	if w.Diagnosis == nil {
+		return string(h.State)
+	}
+	return fmt.Sprintf("%s (%s)", h.State, w.Diagnosis.Cause)
 }
 
 // unlessInterrupted drops the error of a watch that ended as told.
@@ -162,7 +172,7 @@ func workersSection(workers []workerView) section {
 		}
 		for _, h := range w.Instances {
 			p.rows = append(p.rows, []any{
-				w.Name, orDash(string(w.Kind)), h.Instance, h.State, orDash(h.Reason), orDash(string(h.Breaker.State)),
+				w.Name, orDash(string(w.Kind)), h.Instance, w.state(h), orDash(h.Reason), orDash(string(h.Breaker.State)),
 				fmt.Sprintf("%d of %d", h.InFlight, h.Concurrency), h.Answered,
 			})
 		}
