@@ -115,6 +115,7 @@ var builders = map[string]string{
 	"HealthSubject":     wire.HealthSubject("{worker}", "{instance}"),
 	"DeadLetterSubject": wire.DeadLetterSubject("{route}", "{reason}"),
 	"EventSubject":      wire.EventSubject("{kind}", "{name}"),
+	"HedgeSubject":      wire.HedgeSubject("{route}", "{worker}"),
 	"RetrySubject":      wire.RetrySubject("{route}", "{dedupe}"),
 }
 

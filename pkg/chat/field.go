@@ -33,6 +33,22 @@ func Get(body []byte, field string) json.RawMessage {
 	return value
 }
 
+// Items returns the items of a JSON array; none when raw is no array. They share
+// raw's memory.
+func Items(raw []byte) []json.RawMessage {
+	s := scanner{data: raw}
+	var items []json.RawMessage
+	err := s.array(func(int) error {
+		item, err := s.raw()
+		items = append(items, item)
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	return items
+}
+
 // Text returns the value of a top-level string field; "" when there is none.
 func Text(body []byte, field string) string {
 	text, _ := textOf(Get(body, field))

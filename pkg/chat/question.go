@@ -29,16 +29,16 @@ func Question(body []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := contentText(Get(last, "content"))
+	text := ContentText(Get(last, "content"))
 	if strings.TrimSpace(text) == "" {
 		return "", &dispatch.Error{Kind: dispatch.Refused, Message: "messages holds no text from a user, so there is no question to answer", Param: "messages"}
 	}
 	return text, nil
 }
 
-// contentText returns the text of a message's content: a string, or an array
-// of parts.
-func contentText(content []byte) string {
+// ContentText returns the text of a message's content: a string, or the text
+// parts of an array, one a line. Anything else has no text.
+func ContentText(content []byte) string {
 	if text, ok := textOf(content); ok {
 		return text
 	}

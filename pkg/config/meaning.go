@@ -27,6 +27,7 @@ var keyKinds = map[string][]wire.WorkerKind{
 	"headers":      {wire.WorkerKindOpenai},
 	"status_url":   {wire.WorkerKindOpenai},
 	"streaming":    {wire.WorkerKindOpenai},
+	"codes":        {wire.WorkerKindOpenai},
 	"continuation": {wire.WorkerKindOpenai},
 	"packs":        {wire.WorkerKindRules},
 }

@@ -49,7 +49,7 @@ type Report struct {
 // internalHeaders belong to a request's way so far, not to the request. The
 // addresses of callers go too: nobody waits there any more.
 var internalHeaders = []string{
-	wire.HeaderAttempts, wire.HeaderTried, wire.HeaderHops, wire.HeaderPasses, wire.HeaderForgiven, wire.HeaderEmitted, wire.HeaderAccepted, wire.HeaderDeadline,
+	wire.HeaderAttempts, wire.HeaderTried, wire.HeaderHops, wire.HeaderPasses, wire.HeaderForgiven, wire.HeaderEmitted, wire.HeaderRejected, wire.HeaderAccepted, wire.HeaderDeadline,
 	wire.HeaderReplyTo, wire.HeaderStreamTo,
 }
 

@@ -41,6 +41,9 @@ const (
 	Refused Kind = "refused"
 	// Crashed means that a worker took the request and was never heard of again.
 	Crashed Kind = "crashed"
+	// Quality means that the route does not take a model's answer: it is empty,
+	// a refusal, in the wrong language or not the JSON that was asked for.
+	Quality Kind = "quality"
 )
 
 // Again says whether the same worker may try once more.
@@ -119,6 +122,7 @@ var Rules = map[Kind]Rule{
 	Unavailable:   {Again: Never, Next: Handoff, Later: true, Breaker: Ignored, Status: http.StatusServiceUnavailable, Type: "server_error", Code: "worker_unavailable", RetryAfter: true},
 	Refused:       {Again: Never, Next: Handoff, Breaker: Ignored, Status: http.StatusServiceUnavailable, Type: "server_error", Code: "no_worker_could_answer", RetryAfter: true},
 	Crashed:       {Again: Never, Next: Fail, Breaker: Ignored, Status: http.StatusInternalServerError, Type: "server_error", Code: "worker_crashed"},
+	Quality:       {Again: Never, Next: Handoff, Breaker: Ignored, Status: http.StatusBadGateway, Type: "server_error", Code: "answer_rejected"},
 }
 
 // Rule returns the row of the failure table for k. An unknown kind is treated

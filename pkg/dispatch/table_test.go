@@ -22,6 +22,7 @@ context_length | never       | handoff | no    | ignored | 400    | invalid_requ
 crashed        | never       | fail    | no    | ignored | 500    | server_error          | worker_crashed          | ours     | no
 deadline       | never       | expire  | no    | ignored | 408    | timeout_error         | deadline_exceeded       | ours     | no
 malformed      | never       | handoff | no    | counted | 502    | server_error          | malformed_answer        | ours     | yes
+quality        | never       | handoff | no    | ignored | 502    | server_error          | answer_rejected         | ours     | no
 refused        | never       | handoff | no    | ignored | 503    | server_error          | no_worker_could_answer  | ours     | yes
 silent         | never       | handoff | no    | counted | 504    | server_error          | provider_silent         | ours     | yes
 stalled        | never       | handoff | no    | counted | 504    | server_error          | stream_stalled          | ours     | yes

@@ -71,6 +71,9 @@ type Envelope struct {
 	// Forgiven counts provider calls that no longer count against the budget,
 	// because the request was parked after them.
 	Forgiven int64
+	// Rejected is the latest answer that a quality check rejected, kept for the
+	// case that nobody gives a better one; nil when there is none.
+	Rejected *Rejected
 	// Emitted is what a listener has of an answer that broke off, for the next
 	// worker to go on with; nil when no stream is being rescued.
 	Emitted *wire.Emitted
@@ -123,6 +126,7 @@ func (e *Envelope) readHistory(h *headerReader) {
 	e.Hops = h.number(wire.HeaderHops)
 	e.Passes = h.number(wire.HeaderPasses)
 	e.Forgiven = h.number(wire.HeaderForgiven)
+	e.readRejected(h)
 	if tried := h.header.get(wire.HeaderTried); tried != "" {
 		e.Tried = strings.Split(tried, ",")
 	}
@@ -230,6 +234,7 @@ func (e *Envelope) onward() (Header, string) {
 	if data, err := json.Marshal(e.Attempts); err == nil {
 		h.set(wire.HeaderAttempts, string(data))
 	}
+	e.writeRejected(h)
 	delete(h, wire.HeaderEmitted)
 	if e.Emitted != nil {
 		h.set(wire.HeaderEmitted, string(emittedJSON(*e.Emitted)))

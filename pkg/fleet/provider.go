@@ -24,7 +24,7 @@ func (f *Fleet) provider(name string, settings wire.Worker) (p worker.Provider, 
 		}
 		p, err := openai.New(openai.Config{
 			Name: name, BaseURL: cmp.Or(settings.BaseURL, "https://api.openai.com/v1"), APIKey: key, Model: settings.Model,
-			Streaming: openai.Streaming(settings.Streaming), Headers: settings.Headers,
+			Streaming: openai.Streaming(settings.Streaming), Headers: settings.Headers, Codes: settings.Codes,
 			ConnectTimeout: settings.Timeouts.Connect.Or(5 * time.Second),
 		})
 		return p, false, err

@@ -16,6 +16,7 @@ const (
 	headerModel       = "Understudy-Model"
 	headerAttempts    = "Understudy-Attempts"
 	headerDegraded    = "Understudy-Degraded"
+	headerQuality     = "Understudy-Quality"
 	headerShouldRetry = "X-Should-Retry"
 )
 
@@ -27,13 +28,15 @@ type credit struct {
 	Attempts int      `json:"attempts"`
 	Degraded bool     `json:"degraded"`
 	Sources  []string `json:"sources,omitzero"`
+	// Quality is the check that the answer did not pass.
+	Quality wire.QualityCheck `json:"quality,omitzero"`
 }
 
 // credited adds the `understudy` object to an answer, or to a chunk of it, and
 // leaves every other byte as it is.
 func credited(object []byte, r wire.Result) ([]byte, error) {
 	value, err := json.Marshal(credit{
-		ID: r.ID, Worker: r.Worker, Model: r.Model, Attempts: len(r.Attempts), Degraded: r.Degraded, Sources: r.Sources,
+		ID: r.ID, Worker: r.Worker, Model: r.Model, Attempts: len(r.Attempts), Degraded: r.Degraded, Sources: r.Sources, Quality: r.Quality,
 	})
 	if err != nil {
 		return nil, err
@@ -55,4 +58,7 @@ func announce(h http.Header, r wire.Result) {
 	}
 	h.Set(headerAttempts, strconv.Itoa(len(r.Attempts)))
 	h.Set(headerDegraded, strconv.FormatBool(r.Degraded))
+	if r.Quality != "" {
+		h.Set(headerQuality, string(r.Quality))
+	}
 }

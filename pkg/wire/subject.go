@@ -69,6 +69,10 @@ func EventSubject(kind EventKind, name string) string {
 	return "llm.events." + string(kind) + "." + name
 }
 
+// HedgeSubject is where a worker is asked for an answer to a request that
+// another one holds.
+func HedgeSubject(route, worker string) string { return "llm.hedges." + route + "." + worker }
+
 // RetrySubject is where a retry waits until it is due.
 func RetrySubject(route, dedupeID string) string { return "llm.retries." + route + "." + dedupeID }
 

@@ -286,6 +286,8 @@ const (
 	HeaderPasses = "Llm-Passes"
 	// Internal: provider calls that no longer count, because the request was parked after them.
 	HeaderForgiven = "Llm-Forgiven"
+	// Internal: the answer that a quality check rejected and that is given if nobody has a better one, a JSON object.
+	HeaderRejected = "Llm-Rejected"
 	// Internal: what a listener has of an answer that broke off, a JSON object as in emitted.json. At most 32 KiB.
 	HeaderEmitted = "Llm-Emitted"
 	// Internal: the replay's number.
@@ -395,6 +397,20 @@ type Ownership struct {
 	Epoch int64 `json:"epoch"`
 }
 
+// Quality is the wire form of quality.json. Which answers of models a route does not take: the request goes to the next worker instead.
+type Quality struct {
+	// Reject answers that say nothing and call no tool.
+	Empty bool `json:"empty,omitzero"`
+	// Reject answers that are nothing but a refusal, in English or Chinese.
+	Refusal bool `json:"refusal,omitzero"`
+	// Reject answers in another script than the question's, where both are clear and the request names no language.
+	Language bool `json:"language,omitzero"`
+	// Reject answers that are not the JSON that response_format asks for.
+	JSON bool `json:"json,omitzero"`
+	// Do rejected answers count as failures for the worker's breaker? Default false.
+	Counts bool `json:"counts,omitzero"`
+}
+
 // Result is the wire form of result.json. The recorded terminal state of a request: there is exactly one for each id.
 type Result struct {
 	// The request id.
@@ -413,6 +429,8 @@ type Result struct {
 	Degraded bool `json:"degraded,omitzero"`
 	// Ids of the rules or documents that an offline answer rests on.
 	Sources []string `json:"sources,omitzero"`
+	// The quality check that the answer did not pass: nobody gave a better one, or it was streamed before it could be judged. Absent when it passed.
+	Quality QualityCheck `json:"quality,omitzero"`
 	// A whole chat.completion object; absent unless answered.
 	Answer json.RawMessage `json:"answer,omitzero"`
 	Error  *Failure        `json:"error,omitzero"`
@@ -426,6 +444,17 @@ type Result struct {
 	// When this state was recorded.
 	FinishedAt time.Time `json:"finished_at"`
 }
+
+// QualityCheck is one of the values below. The quality check that the answer did not pass: nobody gave a better one, or it was streamed before it could be judged. Absent when it passed.
+type QualityCheck string
+
+// The values of QualityCheck.
+const (
+	QualityCheckEmpty    QualityCheck = "empty"
+	QualityCheckRefusal  QualityCheck = "refusal"
+	QualityCheckLanguage QualityCheck = "language"
+	QualityCheckJSON     QualityCheck = "json"
+)
 
 // Route is the wire form of route.json. A route's configuration.
 type Route struct {
@@ -453,6 +482,11 @@ type Route struct {
 	AckWait Duration `json:"ack_wait,omitzero"`
 	// How long a returning worker proves itself on one lane, then on three, before it has all. Default 5s.
 	SlowStart Duration `json:"slow_start,omitzero"`
+	Quality   Quality  `json:"quality,omitzero"`
+	// Without a first token for this long, the next model of the chain is asked as well, and the first answer counts. Default never.
+	HedgeAfter Duration `json:"hedge_after,omitzero"`
+	// The most requests that a worker's instance hedges, in per cent of those it takes. Default 10.
+	HedgeBudget int64 `json:"hedge_budget,omitzero"`
 }
 
 // Durability is one of the values below. strict: file storage with fsync, the only class that carries the promise. fast: fsync later. memory: none. Default strict.
@@ -518,6 +552,8 @@ type Worker struct {
 	Breaker   BreakerSettings `json:"breaker,omitzero"`
 	// A folder of rule packs. rules only; default the bundled packs.
 	Packs string `json:"packs,omitzero"`
+	// What the provider's own error codes, error types or HTTP statuses mean, where the adapter's table does not know or says otherwise. openai only.
+	Codes map[string]dispatch.Kind `json:"codes,omitzero"`
 }
 
 // WorkerKind is one of the values below. Which adapter it runs.

@@ -112,11 +112,11 @@ func (b *breaker) success() {
 	b.inARow(0)
 }
 
-// failure counts a failed attempt by the weight of its kind.
-func (b *breaker) failure(e *dispatch.Error) {
+// weigh counts a failed attempt by its weight.
+func (b *breaker) weigh(e *dispatch.Error, weight dispatch.Weight) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch e.Kind.Rule().Breaker {
+	switch weight {
 	case dispatch.Counted:
 		b.share.RecordFailure()
 		b.last = e

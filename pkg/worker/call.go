@@ -28,12 +28,9 @@ const (
 // call tries the provider until it answers, or until this worker has had its
 // turn, and decides what follows.
 func (w *Worker) call(j *job) outcome {
-	answer, err := w.attempt(j)
-	if err != nil && j.ctx.Err() == nil && w.tryAgain(j, dispatch.AsError(err)) {
-		answer, err = w.callAgain(j, err)
-	}
+	answer, err := w.hedged(j)
 	if err != nil && w.goesOnAlone(j, dispatch.AsError(err)) {
-		answer, err = w.attempt(j)
+		answer, err = w.attempt(j.ctx, j)
 	}
 	if err == nil {
 		return outcome{verb: answered, answer: answer}
@@ -44,11 +41,20 @@ func (w *Worker) call(j *job) outcome {
 	return w.afterFailure(j, dispatch.AsError(err))
 }
 
+// turn is this worker's turn at a request: the first call, and its retries.
+func (w *Worker) turn(ctx context.Context, j *job) (*dispatch.Answer, error) {
+	answer, err := w.attempt(ctx, j)
+	if err != nil && ctx.Err() == nil && w.tryAgain(j, dispatch.AsError(err)) {
+		return w.callAgain(ctx, j, err)
+	}
+	return answer, err
+}
+
 // callAgain tries the same worker again after a failure: after a growing pause,
 // or when the provider said.
-func (w *Worker) callAgain(j *job, last error) (*dispatch.Answer, error) {
+func (w *Worker) callAgain(ctx context.Context, j *job, last error) (*dispatch.Answer, error) {
 	failed := last
-	return failsafe.With(w.retries(j)).WithContext(j.ctx).Get(func() (*dispatch.Answer, error) {
+	return failsafe.With(w.retries(j)).WithContext(ctx).Get(func() (*dispatch.Answer, error) {
 		if err := failed; err != nil { // the policy begins with the failure it follows
 			failed = nil
 			return nil, err
@@ -56,7 +62,7 @@ func (w *Worker) callAgain(j *job, last error) (*dispatch.Answer, error) {
 		if w.breaker.doubted(j.failedHere) { // since the pause began
 			return nil, last
 		}
-		answer, err := w.attempt(j)
+		answer, err := w.attempt(ctx, j)
 		last = err
 		return answer, err
 	})
@@ -111,12 +117,12 @@ func (w *Worker) tryAgain(j *job, e *dispatch.Error) bool {
 func (w *Worker) mayGoOn() bool { return w.breaker.status().state != wire.HealthStateOpen }
 
 // attempt calls the provider once and keeps the history.
-func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
-	cleared, err := w.clear(j)
+func (w *Worker) attempt(ctx context.Context, j *job) (*dispatch.Answer, error) {
+	cleared, err := w.clear(ctx, j)
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancelCause(j.ctx)
+	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	vigil := w.keepVigil(j, stop)
 	defer vigil.end()
@@ -137,7 +143,7 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 	if errors.Is(err, errGiveBack) {
 		return nil, err
 	}
-	w.judge(&a, vigil, answer, err)
+	w.judge(j, &a, vigil, answer, err)
 	j.count(err)
 	j.Attempts = append(j.Attempts, a)
 	w.metrics.attempt(w.cfg.Name, a)
@@ -145,7 +151,7 @@ func (w *Worker) attempt(j *job) (*dispatch.Answer, error) {
 }
 
 // judge completes the attempt's record and tells the breaker.
-func (w *Worker) judge(a *wire.Attempt, vigil *vigil, answer *dispatch.Answer, err error) {
+func (w *Worker) judge(j *job, a *wire.Attempt, vigil *vigil, answer *dispatch.Answer, err error) {
 	if err == nil {
 		a.Model = answer.Model
 		slow := a.FirstTokenMS > w.cfg.Settings.SlowAfter.Or(defaultSlowAfter).Milliseconds()
@@ -164,10 +170,11 @@ func (w *Worker) judge(a *wire.Attempt, vigil *vigil, answer *dispatch.Answer, e
 	if e.Kind == dispatch.Silent {
 		vigil.pace(true)
 	}
-	w.breaker.failure(e)
+	w.breaker.weigh(e, weight(j.route, e.Kind))
 }
 
-// ask calls the provider; a panic in it is a failure of this request only.
+// ask calls the provider and reviews its answer, which is there even when the
+// review rejects it; a panic is a failure of this request only.
 func (w *Worker) ask(ctx context.Context, j *job, vigil *vigil) (answer *dispatch.Answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -176,39 +183,18 @@ func (w *Worker) ask(ctx context.Context, j *job, vigil *vigil) (answer *dispatc
 		}
 	}()
 	if j.Emitted != nil {
-		return w.goOn(ctx, j, vigil)
+		answer, err = w.goOn(ctx, j, vigil)
+	} else {
+		answer, err = w.provider.Answer(ctx, j.req, func(c dispatch.Chunk) {
+			vigil.token(c.Output)
+			j.voice.say(c)
+		})
 	}
-	answer, err = w.provider.Answer(ctx, j.req, func(c dispatch.Chunk) {
-		vigil.token(c.Output)
-		if j.req.Stream {
-			w.relay(j, c)
-		}
-	})
 	if err == nil {
-		w.relayEnd(j)
+		err = w.review(j, answer)
+	}
+	if err == nil {
+		j.voice.end()
 	}
 	return answer, err
-}
-
-// relay passes a chunk on as it comes. The end of an answer waits for relayEnd.
-func (w *Worker) relay(j *job, c dispatch.Chunk) {
-	for _, c := range j.heard.take(c) {
-		w.forward(j, c)
-	}
-}
-
-// relayEnd passes on the end of an answer that turned out to be whole.
-func (w *Worker) relayEnd(j *job) {
-	for _, c := range j.heard.release() {
-		w.forward(j, c)
-	}
-}
-
-// forward sends a chunk to whoever listens.
-func (w *Worker) forward(j *job, c dispatch.Chunk) {
-	if err := w.bus.Send(j.StreamTo, w.chunkHeader(j), c.Data); err != nil {
-		w.log.Debug().Err(err).Str("request", j.req.ID).Msg("chunk not sent")
-	}
-	j.chunks++
-	j.emitted = j.emitted || c.Output
 }

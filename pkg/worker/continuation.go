@@ -48,7 +48,7 @@ func (w *Worker) goOnBy(ctx context.Context, j *job, vigil *vigil, style chat.St
 	r := &rejoiner{job: j, seam: chat.NewSeam(said, style.Exact())}
 	take := func(c dispatch.Chunk) {
 		if chunk, ok := r.take(c); ok {
-			w.relay(j, chunk)
+			j.voice.say(chunk)
 		}
 		if r.err != nil {
 			stop(r.err)
@@ -73,11 +73,7 @@ func (w *Worker) goOnBy(ctx context.Context, j *job, vigil *vigil, style chat.St
 	if err != nil {
 		return nil, err
 	}
-	whole, err := wholeAnswer(answer, j, chat.NewSeam(said, style.Exact()))
-	if err == nil {
-		w.relayEnd(j)
-	}
-	return whole, err
+	return wholeAnswer(answer, j, chat.NewSeam(said, style.Exact()))
 }
 
 // rejoiner makes the chunks of a continuation into chunks of the stream that it

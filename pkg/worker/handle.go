@@ -48,7 +48,7 @@ func (w *Worker) guard(j *job) (outcome, bool) {
 		return failure(dispatch.AsError(err)), true
 	}
 	if calls := j.Calls(); calls >= j.maxAttempts() {
-		return failure(w.decisive(j, dispatch.Errorf(dispatch.Transient, "%d provider calls were made, the most the route allows", calls))), true
+		return w.lastWord(j, dispatch.Errorf(dispatch.Transient, "%d provider calls were made, the most the route allows", calls)), true
 	}
 	if w.cfg.Local && j.Emitted != nil {
 		return w.afterFailure(j, dispatch.Errorf(dispatch.Refused, "worker %s does not go on with a model's answer", w.cfg.Name)), true

@@ -12,6 +12,7 @@ import (
 // heard is what a listener has of an answer, kept for the case that its stream
 // breaks and somebody else must go on with it.
 type heard struct {
+	by     string // who speaks, if not this worker
 	origin chat.Origin
 	text   []byte
 	before dispatch.Usage // of the attempts before this one

@@ -34,6 +34,10 @@ type job struct {
 	heard    heard
 
 	failedHere int64 // calls of this worker that failed in a row
+
+	voice   voice             // what becomes of the provider's chunks
+	by      string            // whose answer it is, if not this worker's
+	quality wire.QualityCheck // the check that the answer given did not pass
 }
 
 func (w *Worker) newJob(d *bus.Delivery) *job {
@@ -41,6 +45,7 @@ func (w *Worker) newJob(d *bus.Delivery) *job {
 	_, fresh := d.Lane.Number()
 	e := envelope.Open(route, envelope.Place{Route: d.Route, Sequence: d.Sequence, Stored: d.Stored, Fresh: fresh}, envelope.Header(d.Header), d.Body)
 	j := &job{Envelope: e, req: &e.Request, delivery: d, route: route}
+	j.voice = relay{w, j}
 	if e.Emitted != nil {
 		j.chunks = int(e.Emitted.Chunks)
 	}

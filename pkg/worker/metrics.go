@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,7 @@ type Metrics struct {
 	duration     *prometheus.HistogramVec
 	firstToken   *prometheus.HistogramVec
 	states       *prometheus.GaugeVec
+	hedges       *prometheus.CounterVec
 	breakers     *prometheus.GaugeVec
 }
 
@@ -28,15 +30,22 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		duration:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gen_ai_client_operation_duration_seconds", Help: "Duration of provider calls.", Buckets: buckets}, []string{"gen_ai_provider_name", "error_type"}),
 		firstToken:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gen_ai_server_time_to_first_token_seconds", Help: "Time to the first token of provider calls.", Buckets: buckets}, []string{"gen_ai_provider_name"}),
 		states:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "understudy_worker_state", Help: "1 for the state the instance is in."}, []string{"worker", "instance", "state"}),
+		hedges:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "understudy_hedges_total", Help: "Requests that a second worker was asked for as well, by whether its answer counted."}, []string{"route", "won"}),
 		breakers:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "understudy_breaker_state", Help: "1 for the state the instance's breaker is in."}, []string{"worker", "instance", "state"}),
 	}
-	r.MustRegister(m.settledTotal, m.attempts, m.duration, m.firstToken, m.states, m.breakers)
+	r.MustRegister(m.settledTotal, m.attempts, m.duration, m.firstToken, m.states, m.hedges, m.breakers)
 	return m
 }
 
 func (m *Metrics) settled(worker, route string, v verb) {
 	if m != nil {
 		m.settledTotal.WithLabelValues(worker, route, string(v)).Inc()
+	}
+}
+
+func (m *Metrics) hedge(route string, won bool) {
+	if m != nil {
+		m.hedges.WithLabelValues(route, strconv.FormatBool(won)).Inc()
 	}
 }
 

@@ -54,15 +54,15 @@ func (w *Worker) afterFailure(j *job, e *dispatch.Error) outcome {
 		return w.rescue(j, e)
 	}
 	if e.Kind.Rule().Next != dispatch.Handoff {
-		return failure(e)
+		return w.lastWord(j, e)
 	}
 	tried := append(slices.Clone(j.Tried), w.cfg.Name)
 	modelsOnly := j.req.Degrade == dispatch.DegradeNever || e.Kind == dispatch.ContextLength
 	if next, ok := w.table.next(j.req.Route, tried, modelsOnly); ok {
 		return outcome{verb: handoff, to: next, tried: tried}
 	}
-	if e.Kind == dispatch.ContextLength {
-		return failure(e)
+	if j.Rejected != nil || e.Kind == dispatch.ContextLength || e.Kind == dispatch.Quality {
+		return w.lastWord(j, e)
 	}
 	mayPark := j.req.Degrade == dispatch.DegradeNever && j.AllCalls() < parkedBudgets*j.maxAttempts()
 	if mayPark && w.table.owner(j.req.Route, wire.LaneParked) == "" {

@@ -48,7 +48,7 @@ func (p *pace) begin(ctx context.Context) (end func(error), err error) {
 
 // clear waits until a call fits into the worker's limits and its pace, and
 // returns what to do when it has ended. It refuses while the breaker is open.
-func (w *Worker) clear(j *job) (end func(*dispatch.Answer, error), err error) {
+func (w *Worker) clear(ctx context.Context, j *job) (end func(*dispatch.Answer, error), err error) {
 	if err := w.stopped(); err != nil {
 		return nil, err
 	}
@@ -56,21 +56,21 @@ func (w *Worker) clear(j *job) (end func(*dispatch.Answer, error), err error) {
 	if w.cfg.Settings.Limits.TokensPerMinute > 0 {
 		guess = tokensOf(j.req.Body)
 	}
-	if err := w.limit.Wait(j.ctx, guess); err != nil {
+	if err := w.limit.Wait(ctx, guess); err != nil {
 		return nil, err
 	}
-	paced, err := w.pace.begin(j.ctx)
+	paced, err := w.pace.begin(ctx)
 	if err != nil {
-		w.limit.Correct(j.ctx, -guess)
+		w.limit.Correct(context.Background(), -guess)
 		return nil, err
 	}
 	end = func(answer *dispatch.Answer, err error) {
 		paced(err)
 		switch {
+		case answer != nil && answer.Usage != (dispatch.Usage{}): // a rejected one, too
+			w.limit.Correct(context.Background(), answer.Usage.Input+answer.Usage.Output-guess)
 		case err != nil:
 			w.limit.Correct(context.Background(), -guess)
-		case answer.Usage != (dispatch.Usage{}):
-			w.limit.Correct(context.Background(), answer.Usage.Input+answer.Usage.Output-guess)
 		}
 	}
 	if err := w.stopped(); err != nil {

@@ -80,7 +80,7 @@ func (w *Worker) leaves(j *job) bool {
 	}
 	h := &j.heard
 	left := wire.Emitted{
-		Attempt: w.attemptName(j), Chunks: int64(j.chunks), Text: string(h.text),
+		Attempt: w.attemptName(j, h.by), Chunks: int64(j.chunks), Text: string(h.text),
 		ID: h.origin.ID, Created: h.origin.Created, Usage: h.used(),
 	}
 	if h.apart || !envelope.Carries(left) {

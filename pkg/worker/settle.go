@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -111,9 +112,10 @@ func (w *Worker) result(j *job, out outcome) wire.Result {
 		answered: dispatch.StatusAnswered, failed: dispatch.StatusFailed, expired: dispatch.StatusExpired, cancelled: dispatch.StatusCancelled,
 	}[out.verb]
 	r := j.Result(status, time.Now())
-	r.Worker = w.cfg.Name
+	r.Worker = cmp.Or(j.by, w.cfg.Name)
 	if a := out.answer; a != nil {
-		r.Answer, r.Model, r.Degraded, r.Sources = a.Body, a.Model, w.cfg.Local, a.Sources
+		r.Answer, r.Model, r.Degraded, r.Sources = a.Body, a.Model, w.cfg.Local && j.by == "", a.Sources
+		r.Quality = j.quality
 		r.Usage = wire.Usage{InputTokens: a.Usage.Input, OutputTokens: a.Usage.Output}
 		return r
 	}
@@ -173,11 +175,13 @@ func (w *Worker) forwardWhole(j *job, a *dispatch.Answer) {
 	}
 }
 
-func (w *Worker) chunkHeader(j *job) bus.Header {
+// chunkHeader says which chunk of an answer it is, and where it comes from; by is
+// the worker that speaks, if it is not this one.
+func (w *Worker) chunkHeader(j *job, by string, number int) bus.Header {
 	h := bus.Header{
-		wire.HeaderChunk:   {strconv.Itoa(j.chunks)},
-		wire.HeaderAttempt: {w.attemptName(j)},
-		wire.HeaderWorker:  {w.cfg.Name},
+		wire.HeaderChunk:   {strconv.Itoa(number)},
+		wire.HeaderAttempt: {w.attemptName(j, by)},
+		wire.HeaderWorker:  {cmp.Or(by, w.cfg.Name)},
 	}
 	if j.Emitted != nil {
 		h[wire.HeaderRescue] = []string{j.Emitted.Attempt}
@@ -185,7 +189,12 @@ func (w *Worker) chunkHeader(j *job) bus.Header {
 	return h
 }
 
-// attemptName tells the chunks of this handling from those of any other.
-func (w *Worker) attemptName(j *job) string {
-	return w.cfg.Instance + "-" + strconv.FormatUint(j.delivery.Sequence, 10) + "-" + strconv.FormatUint(j.delivery.Deliveries, 10)
+// attemptName tells the chunks of this handling from those of any other, and
+// those of another worker that speaks in it.
+func (w *Worker) attemptName(j *job, by string) string {
+	name := w.cfg.Instance + "-" + strconv.FormatUint(j.delivery.Sequence, 10) + "-" + strconv.FormatUint(j.delivery.Deliveries, 10)
+	if by != "" {
+		name += "-" + by
+	}
+	return name
 }

@@ -12,6 +12,7 @@ import (
 	"understudy/pkg/bus"
 	"understudy/pkg/dispatch"
 	"understudy/pkg/limit"
+	"understudy/pkg/quality"
 	"understudy/pkg/wire"
 )
 
@@ -77,6 +78,8 @@ type Worker struct {
 	hand    *hand
 	alone   chan struct{} // held by the one isolated suspect
 	lessons lessons
+	quality *quality.Checker
+	hedges  *hedges
 
 	started  time.Time
 	changed  chan struct{} // something that health should tell
@@ -104,6 +107,8 @@ func New(cfg Config, b *bus.Bus, p Provider, log zerolog.Logger) *Worker {
 		hand:    newHand(),
 		recent:  &recent{},
 		alone:   make(chan struct{}, 1),
+		quality: quality.New(),
+		hedges:  newHedges(),
 		changed: make(chan struct{}, 1),
 		next:    make(chan *job),
 		over:    make(chan struct{}),
@@ -145,6 +150,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	pulling.Go(func() { w.table.follow(ctx, w.bus, w.log) })
 	w.pullLanes(ctx)
 	pulling.Wait()
+	w.hedges.close()
 	w.drain()
 	close(w.over)
 
@@ -196,5 +202,11 @@ func (w *Worker) listen() (stop func(), err error) {
 		stopAnswering()
 		return nil, err
 	}
-	return func() { stopCancel(); stopAnswering(); stopHearing() }, nil
+	stopHedging, err := w.bus.Listen(wire.HedgeSubject("*", w.cfg.Name), w.cfg.Name, w.takeHedge)
+	if err != nil {
+		stopCancel()
+		stopAnswering()
+		return nil, err
+	}
+	return func() { stopCancel(); stopAnswering(); stopHearing(); stopHedging() }, nil
 }

@@ -22,15 +22,15 @@ const (
 )
 
 // outageModes are the ways the primary is down, each with the most calls that
-// may reach it meanwhile. Silence shows only after the time for a first token,
-// and until then each slot of the worker may have a call in hand.
+// may reach it meanwhile. A silent provider cannot be told from one that thinks
+// before slow_after has passed (2 s), and requests keep coming until then.
 var outageModes = []struct {
 	mode  fake.DownMode
 	calls int64
 }{
 	{fake.DownReset, 10},
 	{fake.DownRefuse, 10},
-	{fake.DownSilence, 10},
+	{fake.DownSilence, 100},
 }
 
 // outage is what was measured of one.

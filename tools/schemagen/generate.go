@@ -142,7 +142,7 @@ func (g *generator) comment(text string) {
 	}
 }
 
-var initialisms = map[string]string{"id": "ID", "url": "URL", "api": "API", "ms": "MS", "tls": "TLS"}
+var initialisms = map[string]string{"id": "ID", "url": "URL", "api": "API", "ms": "MS", "json": "JSON", "tls": "TLS"}
 
 // goName turns first_token_ms, Reply-To or lane_moved into a Go name.
 func goName(name string) string {

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"net/http"
+	"strconv"
 
 	"understudy/pkg/dispatch"
 )
@@ -59,8 +60,14 @@ var statuses = map[int]dispatch.Kind{
 	http.StatusTooManyRequests:       dispatch.Throttled,
 }
 
-// classify returns the kind of a failure that the provider told.
-func classify(status int, f fault) dispatch.Kind {
+// classify returns the kind of a failure that the provider told. What the
+// configuration says of a code, an error type or a status goes before the table.
+func (p *Provider) classify(status int, f fault) dispatch.Kind {
+	for _, word := range []string{f.code, f.kind, strconv.Itoa(status)} {
+		if kind, ok := p.codes[word]; ok {
+			return kind
+		}
+	}
 	switch {
 	case status == http.StatusRequestEntityTooLarge: // even as a rate limit: one request that is over it stays over it
 		return dispatch.ContextLength

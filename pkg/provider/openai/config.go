@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"understudy/pkg/dispatch"
 )
 
 // Streaming says when the endpoint is asked to stream.
@@ -42,6 +44,9 @@ type Config struct {
 	// Headers are sent with every call; they replace those of the adapter. Their
 	// values are kept out of errors, as the key is.
 	Headers map[string]string
+	// Codes says what error codes, error types and HTTP statuses of this endpoint
+	// mean, before the adapter's own table.
+	Codes map[string]dispatch.Kind
 	// ConnectTimeout bounds connecting and the TLS handshake, each; 10 s when
 	// zero. It has no effect on a given HTTPClient.
 	ConnectTimeout time.Duration

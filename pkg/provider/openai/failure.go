@@ -17,7 +17,7 @@ func (p *Provider) told(status int, f fault) *dispatch.Error {
 		status = f.status
 	}
 	return &dispatch.Error{
-		Kind:    classify(status, f),
+		Kind:    p.classify(status, f),
 		Status:  status,
 		Message: p.clean(f.message),
 		Type:    p.clean(f.kind),

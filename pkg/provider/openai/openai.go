@@ -26,6 +26,7 @@ type Provider struct {
 	secrets   *strings.Replacer
 	maxAnswer int64
 	now       func() time.Time
+	codes     map[string]dispatch.Kind
 
 	lessons   lessons
 	skipped   atomic.Int64
@@ -48,6 +49,7 @@ func New(c Config) (*Provider, error) {
 		header:    http.Header{"Content-Type": {"application/json"}, "User-Agent": {"understudy"}},
 		maxAnswer: cmp.Or(c.MaxAnswer, defaultMaxAnswer),
 		now:       c.Now,
+		codes:     c.Codes,
 	}
 	if p.now == nil {
 		p.now = time.Now

@@ -39,7 +39,7 @@ type member struct {
 func hire(t *testing.T, h Harness, b *bus.Bus, s *storm, log zerolog.Logger) *crew {
 	t.Helper()
 	c := &crew{t: t, harness: h, bus: b, storm: s, log: log}
-	for name := range running().Workers {
+	for name := range running(h).Workers {
 		c.members = append(c.members, &member{name: name})
 	}
 	t.Cleanup(func() {
@@ -61,10 +61,13 @@ func (c *crew) start(m *member) {
 	}
 	c.hired++
 	cfg := worker.Config{
-		Name: m.name, Instance: fmt.Sprintf("i%d", c.hired), Settings: running().Workers[m.name],
-		Local: m.name == "rules", Drain: drain, Poll: 100 * time.Millisecond,
+		Name: m.name, Instance: fmt.Sprintf("i%d", c.hired), Settings: running(c.harness).Workers[m.name],
+		Local: m.name == "rules", Drain: drain, Poll: 100 * time.Millisecond, Metrics: c.harness.Metrics,
 	}
 	odds := modelOdds
+	if c.harness.Hedge {
+		odds = hedgedOdds
+	}
 	if cfg.Local {
 		odds = localOdds
 	}

@@ -23,6 +23,10 @@ type Harness struct {
 	Run func(ctx context.Context, cfg worker.Config, b *bus.Bus, p worker.Provider, log zerolog.Logger) error
 	// Requests to publish. Default 300.
 	Requests int
+	// Hedge has the models hedge every request that they are silent on.
+	Hedge bool
+	// Metrics may be nil.
+	Metrics *worker.Metrics
 	// Seed of everything that is random; 0 takes a new one. It is printed.
 	Seed uint64
 }
@@ -53,7 +57,7 @@ func Run(t *testing.T, h Harness) {
 	defer cancel()
 
 	b := bustest.New(t)
-	if _, err := config.Apply(ctx, b, running()); err != nil {
+	if _, err := config.Apply(ctx, b, running(h)); err != nil {
 		t.Fatal(err)
 	}
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
@@ -78,20 +82,27 @@ func Run(t *testing.T, h Harness) {
 
 // running is the configuration: everything is short, so that every timer of
 // the harness runs out within the test.
-func running() wire.Config {
+func running(h Harness) wire.Config {
 	model := wire.Worker{
 		Kind: wire.WorkerKindOpenai, Concurrency: 12,
 		Timeouts:  wire.Timeouts{FirstToken: wire.Duration(100 * time.Millisecond), Idle: wire.Duration(100 * time.Millisecond), Total: wire.Duration(2 * time.Second)},
 		SlowAfter: wire.Duration(80 * time.Millisecond),
 		Breaker:   wire.BreakerSettings{Open: wire.Duration(30 * time.Millisecond), OpenMax: wire.Duration(100 * time.Millisecond)},
 	}
-	return wire.Config{
+	c := wire.Config{
 		Workers: map[string]wire.Worker{"primary": model, "backup": model, "rules": {Kind: wire.WorkerKindRules, Concurrency: 12}},
 		Routes: map[string]wire.Route{route: {
 			Fallbacks: []string{"primary", "backup", "rules"}, Split: map[string]int64{"primary": 70, "backup": 30},
 			Timeout: wire.Duration(6 * time.Second), AckWait: wire.Duration(time.Second), SlowStart: wire.Duration(50 * time.Millisecond),
+			Quality: wire.Quality{Empty: true, Refusal: true, Counts: true},
 		}},
 	}
+	if h.Hedge {
+		r := c.Routes[route]
+		r.HedgeAfter, r.HedgeBudget = wire.Duration(15*time.Millisecond), 100
+		c.Routes[route] = r
+	}
+	return c
 }
 
 func supervise(t *testing.T, b *bus.Bus, log zerolog.Logger) {

@@ -29,16 +29,22 @@ const (
 	panics    fate = "panics"
 	takenBack fate = "taken back"
 	refused   fate = "refused"
+	declines  fate = "declines"
 )
 
 // odds weigh the fates of a model's calls and of a local worker's.
 var (
 	modelOdds = map[fate]int{
 		answers: 500, slow: 60, transient: 120, throttled: 40, silent: 40, truncated: 60, malformed: 40,
-		account: 4, badInput: 30, tooLong: 20, panics: 20, takenBack: 40,
+		account: 4, badInput: 30, tooLong: 20, panics: 20, takenBack: 40, declines: 60,
+	}
+	// hedgedOdds are a model's where silence is what matters.
+	hedgedOdds = map[fate]int{
+		answers: 500, slow: 250, silent: 100, transient: 60, throttled: 10, truncated: 40, malformed: 40,
+		badInput: 30, panics: 20, takenBack: 40, declines: 60,
 	}
 	localOdds = map[fate]int{answers: 600, slow: 50, refused: 250, panics: 20}
-	order     = []fate{answers, slow, transient, throttled, silent, truncated, malformed, account, badInput, tooLong, panics, takenBack, refused}
+	order     = []fate{answers, slow, transient, throttled, silent, truncated, malformed, account, badInput, tooLong, panics, takenBack, refused, declines}
 )
 
 // storm is the weather that all providers of a run share: it decides the fate
@@ -147,6 +153,8 @@ func (p provider) Answer(ctx context.Context, req *dispatch.Request, emit dispat
 		p.storm.cancel(req.ID)
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
+	case declines:
+		return &dispatch.Answer{Body: chat.Completion(req.ID, "storm", "Sorry, I can't help with that.", time.Unix(0, 0)), Model: "storm"}, nil
 	case refused:
 		return nil, dispatch.Errorf(dispatch.Refused, "no rule fits")
 	}
