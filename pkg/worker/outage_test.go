@@ -121,6 +121,7 @@ func (r *replicas) serve(w *Worker, left time.Duration, done func(outcome)) {
 	timed, stop := context.WithDeadlineCause(ctx, time.Now().Add(left), errLate)
 	e := &envelope.Envelope{Request: dispatch.Request{ID: "r", Route: "chat", Deadline: time.Now().Add(left)}}
 	j := &job{Envelope: e, req: &e.Request, ctx: timed, cancel: func(cause error) { cancel(cause); stop() }}
+	j.voice = relay{w, j}
 	r.running.Go(func() {
 		out := w.call(j)
 		j.cancel(context.Canceled)
