@@ -161,7 +161,7 @@ func (c *cell) warmUp(ctx context.Context, by caller) error {
 	defer cancel()
 	got := by.ask(ctx, c.route(), "warm up", c.mode == streamed)
 	if e := endOf(got); e != wholeAnswer || nameOf(got.worker) != primary {
-		return fmt.Errorf("%s: without any fault: %s of %q, status %d %s, %v", c.route(), e, got.worker, got.status, got.code, got.broken)
+		return fmt.Errorf("%s: without any fault: %s of %q, status %d %s, %w", c.route(), e, got.worker, got.status, got.code, got.broken)
 	}
 	return nil
 }
