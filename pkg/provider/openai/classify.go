@@ -24,26 +24,41 @@ var codes = map[string]dispatch.Kind{
 	"insufficient_balance":         dispatch.Account,
 	"insufficient_user_quota":      dispatch.Account, // new-api
 	"Arrearage":                    dispatch.Account, // DashScope
+	"permission_error":             dispatch.Account, // Anthropic
+	"billing_error":                dispatch.Account, // Anthropic
+	"UNAUTHENTICATED":              dispatch.Account, // Gemini
+	"PERMISSION_DENIED":            dispatch.Account, // Gemini
+	"API_KEY_INVALID":              dispatch.Account, // Gemini, with a 400
+	"BILLING_DISABLED":             dispatch.Account, // Gemini
 
 	// Too much at once.
 	"rate_limit_exceeded": dispatch.Throttled,
 	"rate_limit_error":    dispatch.Throttled,
 	"too_many_requests":   dispatch.Throttled,
+	"RESOURCE_EXHAUSTED":  dispatch.Throttled, // Gemini
+	"RATE_LIMIT_EXCEEDED": dispatch.Throttled, // Gemini
 
 	// Too long for the model.
 	"context_length_exceeded":   dispatch.ContextLength,
 	"exceed_context_size_error": dispatch.ContextLength, // llama.cpp
+	"request_too_large":         dispatch.ContextLength, // Anthropic
 
 	// Refused for what it says.
-	"content_filter":           dispatch.ContentFilter,
-	"content_policy_violation": dispatch.ContentFilter,
-	"data_inspection_failed":   dispatch.ContentFilter, // DashScope
-	"DataInspectionFailed":     dispatch.ContentFilter, // DashScope
+	"content_filter":               dispatch.ContentFilter,
+	"content_policy_violation":     dispatch.ContentFilter,
+	"data_inspection_failed":       dispatch.ContentFilter, // DashScope
+	"DataInspectionFailed":         dispatch.ContentFilter, // DashScope
+	"ResponsibleAIPolicyViolation": dispatch.ContentFilter, // Azure
 
 	// Theirs, and it may pass.
 	"server_error":        dispatch.Transient,
 	"overloaded_error":    dispatch.Transient,
 	"service_unavailable": dispatch.Transient,
+	"api_error":           dispatch.Transient, // Anthropic
+	"timeout_error":       dispatch.Transient, // Anthropic
+	"UNAVAILABLE":         dispatch.Transient, // Gemini
+	"INTERNAL":            dispatch.Transient, // Gemini
+	"DEADLINE_EXCEEDED":   dispatch.Transient, // Gemini
 }
 
 // statuses is the second half: what a status means when no code says more. A

@@ -57,6 +57,7 @@ func readObject(object map[string]json.RawMessage) fault {
 	}
 	if n, err := strconv.Atoi(f.code); err == nil && n >= 400 && n < 600 {
 		f.status = n
+		readGoogle(object, &f)
 	}
 	if detail, ok := object["detail"]; ok && f.message == "" {
 		f.message, f.param = readDetail(detail)
@@ -69,6 +70,27 @@ func readObject(object map[string]json.RawMessage) fault {
 		f.flagged = len(metadata.Reasons) > 0 || metadata.Flagged != ""
 	}
 	return f
+}
+
+// readGoogle reads what Google's APIs say beside a numeric code: a word for the
+// status (google.rpc.Code), and a reason in the details (google.rpc.ErrorInfo).
+func readGoogle(object map[string]json.RawMessage, f *fault) {
+	var status string
+	if json.Unmarshal(object["status"], &status) == nil && f.kind == "" {
+		f.kind = status
+	}
+	var details []struct {
+		Reason string `json:"reason"`
+	}
+	if json.Unmarshal(object["details"], &details) != nil {
+		return
+	}
+	for _, d := range details {
+		if d.Reason != "" {
+			f.code = d.Reason
+			return
+		}
+	}
 }
 
 // readDetail reads FastAPI's detail: a text, or a list of validation errors of
