@@ -29,6 +29,7 @@ type Gateway struct {
 	metrics   *metrics
 	directory *directory
 	inbox     *inbox
+	staff     *staff
 	asks      *crew
 	cancels   *crew
 	bodies    sync.Pool
@@ -56,7 +57,7 @@ func New(config Config, b *bus.Bus, log zerolog.Logger, registry *prometheus.Reg
 	}
 	g := &Gateway{
 		config: config, keys: keys, bus: b, log: log, registry: registry, metrics: m,
-		directory: newDirectory(), inbox: newInbox(b.NewInbox()), asks: newCrew(maxAsks), cancels: newCrew(maxCancels),
+		directory: newDirectory(), inbox: newInbox(b.NewInbox()), staff: newStaff(), asks: newCrew(maxAsks), cancels: newCrew(maxCancels),
 		bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		pace:   usualPace(), started: time.Now(),
 	}
@@ -90,6 +91,7 @@ func (g *Gateway) routes() http.Handler {
 	add(http.MethodPost, "/v1/requests/{id}/cancel", zerolog.InfoLevel, false, g.takeBack)
 	add(http.MethodGet, "/v1/models", zerolog.InfoLevel, false, g.listModels)
 	add(http.MethodGet, "/v1/models/{id...}", zerolog.InfoLevel, false, g.showModel)
+	add(http.MethodGet, "/v1/workers", zerolog.DebugLevel, false, g.listWorkers)
 	add(http.MethodGet, "/healthz", zerolog.DebugLevel, true, g.alive)
 	add(http.MethodGet, "/readyz", zerolog.DebugLevel, true, g.ready)
 	scrape := promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{})
@@ -125,6 +127,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return err
 	}
 	defer closeInbox()
+	closeHealth, err := g.bus.Listen(wire.SubjectsHealth, "", g.staff.hear)
+	if err != nil {
+		return err
+	}
+	defer closeHealth()
 	if err := g.directory.read(ctx, g.bus); err != nil && ctx.Err() == nil {
 		g.log.Warn().Err(err).Msg("routes not read yet")
 	}
