@@ -39,6 +39,7 @@ const configuration = `workers:
     api_key_env: CLIENTTEST_PROVIDER_KEY
     model: gpt-5-mini
     breaker: {open: 500ms, open_max: 1s}
+    continuation: prefill # the fake provider echoes the last user message, and goes on with a prefill
   rules:
     kind: rules
 routes:
