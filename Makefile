@@ -31,8 +31,8 @@ test: ## every test in Go, against the real embedded broker
 	$(GO) test ./...
 
 .PHONY: test/race
-test/race: ## the same under the race detector
-	$(GO) test -race ./...
+test/race: ## the same under the race detector, nothing from the cache
+	$(GO) test -race -count=1 ./...
 
 .PHONY: test/clients
 test/clients: build ## official SDKs and NATS clients in Python and Node.js against the product
